@@ -1,0 +1,192 @@
+"""The common face of everything an op can be applied to: program variables, eager arrays, values inside a pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Protocol, TypeAlias, Union
+
+from graphloss import dtypes
+from graphloss.errors import ArgumentTypeError
+from graphloss.ir.opdef import OpDef, get
+from graphloss.ir.types import TensorType
+
+
+class Mode(Protocol):
+    """What applying an op means: append to a program, compute at once, or build a graph in a pass."""
+
+    def apply(self, op: OpDef, inputs: Sequence[Tensor], attrs: Mapping[str, object]) -> tuple[Tensor, ...]: ...
+
+
+_current: ContextVar[Mode | None] = ContextVar("graphloss_mode", default=None)
+_default: list[Mode] = []
+
+
+def current() -> Mode:
+    """The mode of this thread of control: the innermost `using`, else the default (building the default program)."""
+    mode = _current.get()
+    return _default[0] if mode is None else mode
+
+
+def set_default_mode(mode: Mode) -> None:
+    """Sets what `current()` answers outside every `using` (program building installs itself once)."""
+    _default[:] = [mode]
+
+
+@contextmanager
+def using(mode: Mode) -> Iterator[None]:
+    token = _current.set(mode)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+class Tensor:
+    """Base of handles. `type` is the value's TensorType. Operators build ops through `current()`; hashing is by identity.
+
+    == and != build ops, as in Fluid; compare handles by identity. A Tensor has no truth value unless a subclass gives it one.
+    """
+
+    __slots__ = ()
+    __array_priority__ = 1000
+    __array_ufunc__ = None
+
+    @property
+    def type(self) -> TensorType:
+        raise NotImplementedError
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __bool__(self) -> bool:
+        raise TypeError("a graphloss Variable has no truth value while a program is built; use where(condition, x, y)")
+
+    def __add__(self, other: Operand) -> Tensor:
+        return apply_binary("add", self, other)
+
+    def __radd__(self, other: Operand) -> Tensor:
+        return apply_binary("add", other, self)
+
+    def __sub__(self, other: Operand) -> Tensor:
+        return apply_binary("sub", self, other)
+
+    def __rsub__(self, other: Operand) -> Tensor:
+        return apply_binary("sub", other, self)
+
+    def __mul__(self, other: Operand) -> Tensor:
+        return apply_binary("mul", self, other)
+
+    def __rmul__(self, other: Operand) -> Tensor:
+        return apply_binary("mul", other, self)
+
+    def __truediv__(self, other: Operand) -> Tensor:
+        return apply_binary("div", self, other)
+
+    def __rtruediv__(self, other: Operand) -> Tensor:
+        return apply_binary("div", other, self)
+
+    def __floordiv__(self, other: Operand) -> Tensor:
+        return apply_binary("floordiv", self, other)
+
+    def __rfloordiv__(self, other: Operand) -> Tensor:
+        return apply_binary("floordiv", other, self)
+
+    def __mod__(self, other: Operand) -> Tensor:
+        return apply_binary("mod", self, other)
+
+    def __rmod__(self, other: Operand) -> Tensor:
+        return apply_binary("mod", other, self)
+
+    def __pow__(self, other: Operand) -> Tensor:
+        return apply_binary("pow", self, other)
+
+    def __rpow__(self, other: Operand) -> Tensor:
+        return apply_binary("pow", other, self)
+
+    def __matmul__(self, other: Tensor) -> Tensor:
+        return apply_binary("matmul", self, other)
+
+    def __neg__(self) -> Tensor:
+        return apply("neg", (self,), {})[0]
+
+    def __lt__(self, other: Operand) -> Tensor:
+        return apply_binary("less", self, other)
+
+    def __le__(self, other: Operand) -> Tensor:
+        return apply_binary("less_equal", self, other)
+
+    def __gt__(self, other: Operand) -> Tensor:
+        return apply_binary("greater", self, other)
+
+    def __ge__(self, other: Operand) -> Tensor:
+        return apply_binary("greater_equal", self, other)
+
+    def __eq__(self, other: Operand) -> Tensor:  # type: ignore[override]  # comparison builds an op
+        return apply_binary("equal", self, other)
+
+    def __ne__(self, other: Operand) -> Tensor:  # type: ignore[override]  # comparison builds an op
+        return apply_binary("not_equal", self, other)
+
+
+Operand: TypeAlias = Union[Tensor, float, int, bool]
+
+
+def apply(name: str, inputs: Sequence[Tensor], attrs: Mapping[str, object]) -> tuple[Tensor, ...]:
+    """Applies the op called `name` in the current mode; attributes are checked and completed with their defaults."""
+    op = get(name)
+    return current().apply(op, tuple(inputs), op.complete(attrs))
+
+
+def apply_binary(name: str, x: Operand, y: Operand) -> Tensor:
+    """A two-operand op where either operand may be a Python number.
+
+    A number takes the tensor's dtype; a non-integral number with an integer tensor is a TypeError, nothing is narrowed.
+    Tensors of two dtypes are promoted as NumPy promotes them, by an explicit cast op.
+    """
+    a, b = unify(name, x, y)
+    return apply(name, (a, b), {})[0]
+
+
+def constant(value: float | int | bool, dtype: str) -> Tensor:
+    """A 0-d constant."""
+    return apply("fill", (), {"shape": (), "dtype": dtype, "value": value})[0]
+
+
+def cast(x: Tensor, dtype: str) -> Tensor:
+    return x if x.type.dtype == dtype else apply("cast", (x,), {"dtype": dtype})[0]
+
+
+def as_tensor(value: Operand, dtype: str, op: str) -> Tensor:
+    """`value` as a tensor; a number becomes a constant of `dtype` if that loses nothing."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)) and not hasattr(value, "__float__"):
+        if not isinstance(value, bool):
+            raise ArgumentTypeError(f"{op}: an operand is neither a Variable nor a number", got=type(value).__name__)
+        return constant(value, dtype)
+    number = float(value)
+    if dtypes.is_int(dtype):
+        if not math.isfinite(number) or number != int(number):
+            raise ArgumentTypeError(
+                f"{op}: the number {value!r} would be truncated",
+                expected=f"an integral number, since the other operand is {dtype}", got=repr(value),
+                hint="cast the Variable to a float dtype first",
+            )  # fmt: skip
+        return constant(int(value), dtype)
+    if dtype == "bool":
+        raise ArgumentTypeError(f"{op}: the number {value!r} meets a bool Variable", hint="cast the Variable first")
+    return constant(number, dtype)
+
+
+def unify(op: str, x: Operand, y: Operand) -> tuple[Tensor, Tensor]:
+    if isinstance(x, Tensor) and isinstance(y, Tensor):
+        dtype = dtypes.promote(x.type.dtype, y.type.dtype)
+        return cast(x, dtype), cast(y, dtype)
+    if isinstance(x, Tensor):
+        return x, as_tensor(y, x.type.dtype, op)
+    if isinstance(y, Tensor):
+        return as_tensor(x, y.type.dtype, op), y
+    raise ArgumentTypeError(f"{op}: neither operand is a Variable")
