@@ -1,3 +1,5 @@
 """The public names of graphloss; nothing else is public."""
 
-__version__ = "0.1.0"
+from graphloss.version import __version__
+
+__all__ = ["__version__"]

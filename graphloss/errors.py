@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TypeVar
 
 __all__ = [
     "ArgumentTypeError",
@@ -27,6 +28,8 @@ __all__ = [
     "VerifyError",
     "nearest_name_hint",
 ]
+
+_Error = TypeVar("_Error", bound="GraphlossError")
 
 
 class GraphlossError(Exception):
@@ -63,6 +66,24 @@ class GraphlossError(Exception):
         self.where = _text(where)
         self.hint = hint
         super().__init__(what)
+
+    def with_op(self: _Error, op: object, where: object | None = None) -> _Error:
+        """This error, told which op it is about; what it knows already it keeps.
+
+        A type rule sees types only, so whoever called it adds the op and its place.
+
+        Example:
+            >>> print(ShapeError("rank is not 2", got="f32[3]").with_op("%y = fc(%x)", "m.py:7"))
+            rank is not 2
+              got f32[3]
+              op: %y = fc(%x)
+              at: m.py:7
+        """
+        if self.op is None:
+            self.op = _text(op)
+        if self.where is None:
+            self.where = _text(where)
+        return self
 
     def __str__(self) -> str:
         lines = [self.what]
@@ -204,9 +225,7 @@ class UnknownVariable(GraphlossError, ValueError):
         op: object | None = None,
         where: object | None = None,
     ) -> None:
-        super().__init__(
-            what or f"unknown variable {name!r}", op=op, where=where, hint=nearest_name_hint(name, known)
-        )
+        super().__init__(what or f"unknown variable {name!r}", op=op, where=where, hint=nearest_name_hint(name, known))
         self.name = name
 
 

@@ -72,15 +72,19 @@ def test_facts_are_read_when_the_error_is_made() -> None:
     assert str(error) == "shape\n  got [2, 3]"
 
 
+def test_with_op_adds_only_what_is_absent() -> None:
+    error = errors.ShapeError("shape", op="%a = exp(%x)")
+    assert error.with_op("%b = neg(%a)", "m.py:3") is error
+    assert error.with_op("%c = neg(%b)", "m.py:4") is error
+    assert str(error) == "shape\n  op: %a = exp(%x)\n  at: m.py:3"
+
+
 def test_parse_error_underlines_the_place() -> None:
     error = errors.ParseError(
         "unknown op 'sofmax'", 3, 8, source="  %p = sofmax(%x)", width=6, hint="did you mean 'softmax'?"
     )
     assert str(error) == (
-        "line 3, column 8: unknown op 'sofmax'\n"
-        "    %p = sofmax(%x)\n"
-        "         ^~~~~~\n"
-        "  hint: did you mean 'softmax'?"
+        "line 3, column 8: unknown op 'sofmax'\n    %p = sofmax(%x)\n         ^~~~~~\n  hint: did you mean 'softmax'?"
     )
     assert (error.line, error.column) == (3, 8)
 
