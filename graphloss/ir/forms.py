@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, Union
 
 import numpy.typing as npt
 
+from graphloss.ir.dims import Dim
 from graphloss.ir.scalar import Expr
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -50,12 +51,11 @@ class Transpose:
 class Slice:
     """out[i0, ...] = in[starts[0] + i0 * steps[0], ...]; starts are already in range, the output's shape gives the lengths.
 
-    A start may be counted from the end: `from_end[a]` adds the operand's dimension to starts[a].
+    Steps may be negative, not 0.
     """
 
-    starts: tuple[int, ...]
+    starts: tuple[Dim, ...]
     steps: tuple[int, ...]
-    from_end: tuple[bool, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +82,16 @@ class Iota:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """Every element is `value`; no operands."""
+    """Every element is `value`; no operands. A dimension is its number in this run."""
 
-    value: float | int | bool
+    value: float | int | bool | Dim
+
+
+@dataclass(frozen=True, slots=True)
+class InRange:
+    """The operand itself, integers; an element outside [0, limit) is an error of the run, reported with its position."""
+
+    limit: Dim
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,5 +111,5 @@ class Host:
     fn: Callable[[tuple[Array, ...], tuple[tuple[int, ...], ...]], tuple[Array, ...]]
 
 
-Form: TypeAlias = Union[Map, Reduce, Expand, Reshape, Transpose, Slice, Pick, Gather, Iota, Fill, Concat, Host]
+Form: TypeAlias = Union[Map, Reduce, Expand, Reshape, Transpose, Slice, Pick, Gather, Iota, Fill, InRange, Concat, Host]
 
