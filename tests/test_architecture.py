@@ -23,7 +23,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "options dtypes",
         "ir",
         "ops",
-        "rewrite",
+        "rewrite losses",
         "passes schedule",
         "codegen",
         "runtime",
