@@ -1,0 +1,91 @@
+"""exp, exp2, expm1 and what is made of them: sigmoid, softplus, tanh, sinh, cosh."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from llvmlite import ir
+
+from graphloss.codegen.math.common import LN2_HIGH, LN2_LOW, nearest, polynomial
+from graphloss.codegen.math.logarithm import log1p_unit
+from graphloss.codegen.values import FORMATS, Lanes
+
+LOG2_E: Final = 1.0 / math.log(2.0)
+# Below: the result is 0 (half the smallest subnormal or less); above: it is infinite.
+_EXP_RANGE: Final = {"float32": (-104.5, 89.0), "float64": (-746.0, 710.0)}
+_EXP2_RANGE: Final = {"float32": (-151.0, 128.0), "float64": (-1076.0, 1024.0)}
+_EXPM1_FLOOR: Final = {"float32": -18.0, "float64": -38.0}  # expm1 is -1 from here down
+
+
+def _clamp(lanes: Lanes, dtype: str, x: ir.Value, low: float, high: float) -> ir.Value:
+    return lanes.min(lanes.const(dtype, high), lanes.max(lanes.const(dtype, low), x))
+
+
+def _reduce(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """(n, r) with x = n·ln 2 + r and |r| ≤ ln 2 / 2, by two-term Cody-Waite."""
+    n = nearest(lanes, dtype, x, LOG2_E)
+    r = lanes.fma(n, lanes.const(dtype, -LN2_HIGH[dtype]), x)
+    return n, lanes.fma(n, lanes.const(dtype, -LN2_LOW[dtype]), r)
+
+
+def _expm1_core(lanes: Lanes, dtype: str, r: ir.Value) -> ir.Value:
+    """e^r - 1 for a reduced r."""
+    return lanes.fma(lanes.mul(r, r), polynomial(lanes, dtype, "exp", r), r)
+
+
+def exp(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    n, r = _reduce(lanes, dtype, _clamp(lanes, dtype, x, *_EXP_RANGE[dtype]))
+    p = lanes.add(_expm1_core(lanes, dtype, r), lanes.const(dtype, 1.0))
+    return lanes.scale(p, n)
+
+
+def exp_nonpositive(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    """e^x for x ≤ 0 or NaN: one clamp less than `exp`."""
+    n, r = _reduce(lanes, dtype, lanes.max(lanes.const(dtype, _EXP_RANGE[dtype][0]), x))
+    p = lanes.add(_expm1_core(lanes, dtype, r), lanes.const(dtype, 1.0))
+    return lanes.scale(p, n)
+
+
+def exp2(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    x = _clamp(lanes, dtype, x, *_EXP2_RANGE[dtype])
+    n = nearest(lanes, dtype, x, 1.0)
+    r = lanes.sub(x, n)
+    return lanes.scale(lanes.fma(r, polynomial(lanes, dtype, "exp2", r), lanes.const(dtype, 1.0)), n)
+
+
+def expm1(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    form = FORMATS[dtype]
+    n, r = _reduce(lanes, dtype, _clamp(lanes, dtype, x, _EXPM1_FLOOR[dtype], _EXP_RANGE[dtype][1]))
+    p = _expm1_core(lanes, dtype, r)
+    # 2^n p + (2^n - 1), computed at half size because 2^n itself overflows where the result does not yet.
+    half = lanes.power_of_two(lanes.sub(n, lanes.const(dtype, 1.0)))
+    y = lanes.fma(p, half, lanes.sub(half, lanes.const(dtype, 0.5)))
+    tiny = lanes.lt(lanes.abs(x), lanes.const(dtype, 2.0 ** -(form.mantissa + 2)))  # keeps -0 and subnormals
+    return lanes.select(tiny, x, lanes.add(y, y))
+
+
+def sigmoid(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    """1 / (1 + e^-x), from e^-|x| so that neither end overflows or loses digits."""
+    one = lanes.const(dtype, 1.0)
+    small = exp_nonpositive(lanes, dtype, lanes.neg(lanes.abs(x)))
+    top = lanes.select(lanes.lt(x, lanes.const(dtype, 0.0)), small, one)
+    return lanes.div(top, lanes.add(one, small))
+
+
+def softplus(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    """log(1 + e^x) = max(x, 0) + log1p(e^-|x|)."""
+    small = exp_nonpositive(lanes, dtype, lanes.neg(lanes.abs(x)))
+    return lanes.add(lanes.max(lanes.const(dtype, 0.0), x), log1p_unit(lanes, dtype, small))
+
+
+def tanh(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    """x + x³ P(x²) near 0, 1 - 2 / (e^(2|x|) + 1) elsewhere."""
+    one, two = lanes.const(dtype, 1.0), lanes.const(dtype, 2.0)
+    size = lanes.abs(x)
+    square = lanes.mul(x, x)
+    near = lanes.fma(lanes.mul(square, polynomial(lanes, dtype, "tanh", square)), x, x)
+    n, r = _reduce(lanes, dtype, lanes.min(lanes.const(dtype, 40.0), lanes.add(size, size)))  # 1 beyond, in any format
+    grown = lanes.scale_normal(lanes.add(_expm1_core(lanes, dtype, r), one), n)
+    far = lanes.sub(one, lanes.div(two, lanes.add(grown, one)))
+    return lanes.copysign(lanes.select(lanes.lt(size, lanes.const(dtype, 0.6)), near, far), x)  # keeps -0

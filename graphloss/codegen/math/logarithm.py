@@ -1,0 +1,81 @@
+"""log, log1p, log2, log10."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from graphloss.codegen.math.common import INFINITY, LN2_HIGH, LN2_LOW, NAN, SQRT_HALF, polynomial
+from graphloss.codegen.values import FORMATS, Lanes
+
+
+def split_exponent(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """(e, m) with x = m·2^e and √½ ≤ m < √2, for positive normal x; e as float."""
+    form = FORMATS[dtype]
+    # Biased so that the exponent field steps at √½ instead of at 1.
+    offset = form.bits_of(SQRT_HALF[dtype])
+    u = lanes.add(lanes.bitcast(x, form.bits), lanes.const(form.bits, form.bits_of(1.0) - offset))
+    # The exponent as float without a conversion: put below the bits of 2^mantissa, then subtract that.
+    biased = lanes.or_(lanes.lshr(u, form.mantissa), lanes.const(form.bits, form.bits_of(2.0**form.mantissa)))
+    e = lanes.sub(lanes.bitcast(biased, dtype), lanes.const(dtype, 2.0**form.mantissa + form.bias))
+    fraction = lanes.and_(u, lanes.const(form.bits, (1 << form.mantissa) - 1))
+    return e, lanes.bitcast(lanes.add(fraction, lanes.const(form.bits, offset)), dtype)
+
+
+def _log_sum(lanes: Lanes, dtype: str, e: ir.Value, f: ir.Value, extra: ir.Value | None) -> ir.Value:
+    """e·ln 2 + log(1 + f) + extra, smallest terms first; extra is a correction far below the result."""
+    low = lanes.mul(e, lanes.const(dtype, LN2_LOW[dtype]))
+    if extra is not None:
+        low = lanes.add(low, extra)
+    half_square = lanes.mul(lanes.mul(f, f), lanes.const(dtype, 0.5))
+    if dtype == "float32":
+        cube = lanes.mul(lanes.mul(f, f), f)
+        small = lanes.sub(lanes.fma(cube, polynomial(lanes, dtype, "log", f), low), half_square)
+    else:  # s = f / (2 + f): log(1 + f) = 2 s + s z P(z), z = s²; 2 s = f - s f is put so that f stays exact
+        s = lanes.div(f, lanes.add(f, lanes.const(dtype, 2.0)))
+        z = lanes.mul(s, s)
+        r = lanes.mul(z, polynomial(lanes, dtype, "log", z))
+        small = lanes.sub(lanes.fma(s, lanes.add(half_square, r), low), half_square)
+    return lanes.fma(e, lanes.const(dtype, LN2_HIGH[dtype]), lanes.add(f, small))
+
+
+def _normal(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """(e, m) as `split_exponent`, for positive subnormal x as well."""
+    form = FORMATS[dtype]
+    subnormal = lanes.lt(x, lanes.const(dtype, form.smallest_normal))
+    lifted = lanes.select(subnormal, lanes.mul(x, lanes.const(dtype, 2.0**form.mantissa)), x)
+    e, m = split_exponent(lanes, dtype, lifted)
+    return lanes.select(subnormal, lanes.sub(e, lanes.const(dtype, float(form.mantissa))), e), m
+
+
+def _with_poles(lanes: Lanes, dtype: str, x: ir.Value, y: ir.Value) -> ir.Value:
+    """y for 0 < x < ∞; -∞ at 0, ∞ at ∞, NaN for the rest."""
+    infinity, zero = lanes.const(dtype, INFINITY), lanes.const(dtype, 0.0)
+    y = lanes.select(lanes.lt(x, infinity), y, x)
+    pole = lanes.select(lanes.eq(x, zero), lanes.const(dtype, -INFINITY), lanes.const(dtype, NAN))
+    return lanes.select(lanes.gt(x, zero), y, pole)
+
+
+def log(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    e, m = _normal(lanes, dtype, x)
+    y = _log_sum(lanes, dtype, e, lanes.sub(m, lanes.const(dtype, 1.0)), None)
+    return _with_poles(lanes, dtype, x, y)
+
+
+def log1p(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    one, infinity = lanes.const(dtype, 1.0), lanes.const(dtype, INFINITY)
+    u = lanes.add(one, x)
+    e, m = split_exponent(lanes, dtype, u)
+    f = lanes.sub(m, one)
+    # log(1 + x) = log u + c / u with c the rounding error of 1 + x. In the last place 1/m ≈ 1 - f + f² is enough.
+    c = lanes.sub(x, lanes.sub(u, one))
+    inverse = lanes.fma(f, lanes.sub(f, one), one)
+    down = lanes.power_of_two(lanes.neg(lanes.min(lanes.const(dtype, float(FORMATS[dtype].bias)), e)))
+    y = _log_sum(lanes, dtype, e, f, lanes.mul(lanes.mul(c, down), inverse))
+    y = lanes.select(lanes.lt(x, infinity), lanes.copysign(y, x), x)  # the sign of x: keeps -0
+    pole = lanes.select(lanes.eq(x, lanes.neg(one)), lanes.const(dtype, -INFINITY), lanes.const(dtype, NAN))
+    return lanes.select(lanes.gt(x, lanes.neg(one)), y, pole)
+
+
+def log1p_unit(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    """log(1 + x) for 0 ≤ x ≤ 1, or NaN: x + x² P(x), without taking x apart."""
+    return lanes.fma(lanes.mul(x, x), polynomial(lanes, dtype, "log1p_unit", x), x)

@@ -1,0 +1,53 @@
+"""Functions of a few instructions: roots, reciprocals, signs, rounding, the remainder of floor division."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from graphloss.codegen.values import Lanes
+
+
+def rsqrt(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    return lanes.div(lanes.const(dtype, 1.0), lanes.sqrt(x))
+
+
+def reciprocal(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    return lanes.div(lanes.const(dtype, 1.0), x)
+
+
+def sign(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    """-1, 0 or 1; ±0 and NaN stay what they are."""
+    one = lanes.copysign(lanes.const(dtype, 1.0), x)
+    return lanes.select(lanes.gt(lanes.abs(x), lanes.const(dtype, 0.0)), one, x)
+
+
+def sqrt(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    return lanes.sqrt(x)
+
+
+def floor(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    return lanes.floor(x)
+
+
+def ceil(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    return lanes.ceil(x)
+
+
+def trunc(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    return lanes.trunc(x)
+
+
+def round_half_even(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    return lanes.round(x)
+
+
+def absolute(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    return lanes.abs(x)
+
+
+def minimum(lanes: Lanes, dtype: str, x: ir.Value, y: ir.Value) -> ir.Value:
+    return lanes.min(x, y)
+
+
+def maximum(lanes: Lanes, dtype: str, x: ir.Value, y: ir.Value) -> ir.Value:
+    return lanes.max(x, y)
