@@ -137,6 +137,9 @@ Operand: TypeAlias = Union[Tensor, float, int, bool]
 def apply(name: str, inputs: Sequence[Tensor], attrs: Mapping[str, object]) -> tuple[Tensor, ...]:
     """Applies the op called `name` in the current mode; attributes are checked and completed with their defaults."""
     op = get(name)
+    for x in inputs:
+        if not isinstance(x, Tensor):
+            raise ArgumentTypeError(f"{name}: an operand is not a Variable", "a Variable", type(x).__name__)
     return current().apply(op, tuple(inputs), op.complete(attrs))
 
 
