@@ -1,0 +1,129 @@
+"""Compile options, and the only place that reads graphloss's environment variables.
+
+Three variables exist:
+
+=======================  ==============================================================================
+GRAPHLOSS_CACHE_DIR      folder of the object cache; empty turns the cache off
+GRAPHLOSS_NUM_THREADS    threads that a kernel may use, until `set_num_threads` says otherwise
+GRAPHLOSS_DUMP           folder that receives each stage of each compilation as text
+=======================  ==============================================================================
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from graphloss.errors import ArgumentTypeError, AttrError
+
+MAX_THREADS: Final = 1024
+
+_num_threads: int | None = None  # what set_num_threads chose; process wide
+
+
+@dataclass(frozen=True, slots=True)
+class CompileOptions:
+    """What a compilation may be asked to do differently; a plain value, handed down, part of every cache key.
+
+    Args:
+        passes: run the rewriting passes; False compiles the program as it was written.
+        dump: folder for the text of each stage; None takes ``GRAPHLOSS_DUMP``.
+        threads: threads that a kernel may use; None takes `get_num_threads` at each run.
+        check_values: also check data values that have a documented range (targets of a BCE, for example).
+        cache: use the on-disk object cache.
+
+    Example:
+        >>> CompileOptions(threads=2).threads
+        2
+    """
+
+    passes: bool = True
+    dump: str | None = None
+    threads: int | None = None
+    check_values: bool = False
+    cache: bool = True
+
+    def __post_init__(self) -> None:
+        if self.threads is not None:
+            object.__setattr__(self, "threads", _checked_threads(self.threads, "threads"))
+
+    def dump_folder(self) -> Path | None:
+        """Where to write the text of each stage, or None."""
+        return Path(self.dump) if self.dump else dump_folder()
+
+    def num_threads(self) -> int:
+        """Threads that a kernel of this compilation may use now."""
+        return get_num_threads() if self.threads is None else self.threads
+
+
+def set_num_threads(n: int) -> None:
+    """Let kernels of this process use up to ``n`` threads, the calling one included.
+
+    The results have the same bits for every ``n``.
+
+    Raises:
+        ArgumentTypeError: ``n`` is not an integer.
+        AttrError: ``n`` is not in [1, 1024].
+
+    Example:
+        >>> before = get_num_threads()
+        >>> set_num_threads(2)
+        >>> get_num_threads()
+        2
+        >>> set_num_threads(before)
+    """
+    global _num_threads
+    _num_threads = _checked_threads(n, "the number of threads")
+
+
+def get_num_threads() -> int:
+    """Threads that a kernel may use: `set_num_threads`, else ``GRAPHLOSS_NUM_THREADS``, else the CPUs we may run on."""
+    global _num_threads
+    if _num_threads is None:
+        _num_threads = _threads_of_environment()
+    return _num_threads
+
+
+def cache_folder() -> Path | None:
+    """The folder of the object cache: ``GRAPHLOSS_CACHE_DIR``, else the user's cache folder; None if switched off."""
+    chosen = os.environ.get("GRAPHLOSS_CACHE_DIR")
+    if chosen is not None:
+        return Path(chosen) if chosen else None
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG rule: a relative path there is to be ignored.
+    if os.path.isabs(base):
+        return Path(base) / "graphloss"
+    home = os.path.expanduser("~")
+    return Path(home) / ".cache" / "graphloss" if os.path.isabs(home) else None
+
+
+def dump_folder() -> Path | None:
+    """The folder that ``GRAPHLOSS_DUMP`` names, or None."""
+    chosen = os.environ.get("GRAPHLOSS_DUMP")
+    return Path(chosen) if chosen else None
+
+
+def _threads_of_environment() -> int:
+    text = os.environ.get("GRAPHLOSS_NUM_THREADS", "").strip()
+    if text:
+        try:
+            return _checked_threads(int(text), "GRAPHLOSS_NUM_THREADS")
+        except ValueError:
+            raise AttrError(
+                "GRAPHLOSS_NUM_THREADS is no number of threads", f"an integer in [1, {MAX_THREADS}]", repr(text)
+            ) from None
+    if hasattr(os, "sched_getaffinity"):
+        return min(len(os.sched_getaffinity(0)), MAX_THREADS)
+    return min(os.cpu_count() or 1, MAX_THREADS)
+
+
+def _checked_threads(n: object, what: str) -> int:
+    if isinstance(n, bool) or not hasattr(n, "__index__"):
+        raise ArgumentTypeError(f"{what} must be an integer", "int", type(n).__name__)
+    count = operator.index(n)
+    if not 1 <= count <= MAX_THREADS:
+        raise AttrError(f"{what} is out of range", f"1 to {MAX_THREADS}", count)
+    return count
