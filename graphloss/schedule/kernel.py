@@ -106,7 +106,8 @@ class IndexedLoad:
 class Check:
     """The value of `index`, which must lie in [0, limit); where it does not, the run reports check `slot` at this row and goes on with 0.
 
-    The status block keeps, per slot, the lowest row number (linear over outer and inner axes) and the value found there.
+    The status block keeps, per slot, the lowest position and the value found there. The position of a row-level node is linear over
+    the outer and inner axes, of an element-level node over all axes of the kernel (outer, row, inner), of a scalar node 0.
     Rows and lanes that are masked off are not checked.
     """
 
@@ -185,13 +186,18 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class CheckSite:
-    """What a failed check reports: the op, where the user wrote it, the variable's name, and the limit."""
+    """What a failed check reports: the op, where the user wrote it, the variable's name, the limit, and how to show the position.
+
+    A position unravels over `axes`; the tensor's own linear index is the sum of axis index * stride over `strides`, and unravels over `shape`.
+    """
 
     op: str
     variable: str
     loc: Location | None
     limit: Dim
-    shape: tuple[Dim, ...]  # of the index, so that a row number can be shown as a position
+    shape: tuple[Dim, ...]
+    axes: tuple[Dim, ...] = ()
+    strides: tuple[Dim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,234 @@
+"""When each value is computed: levels between whole-tensor sums, sub-levels between row structures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from graphloss.ir import dims as d
+from graphloss.schedule.lower import Lowered
+from graphloss.schedule.values import (
+    Call,
+    Constant,
+    Extent,
+    HostCall,
+    Position,
+    Read,
+    Reduction,
+    Root,
+    Value,
+)
+
+Place: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A row structure: reductions run along the atoms `row`, one result per index of the atoms `outer`."""
+
+    outer: frozenset[int]
+    row: frozenset[int]
+
+    @property
+    def atoms(self) -> frozenset[int]:
+        return self.outer | self.row
+
+
+@dataclass
+class Staged:
+    """`order`: everything in topological order. By value id: `atoms`, `place`, `frame`; `total` and `column` are reductions whose
+    result is complete only after their kernel."""
+
+    lowered: Lowered
+    order: list[Value | HostCall | Root]
+    atoms: dict[int, frozenset[int]] = field(default_factory=dict)
+    place: dict[int, Place] = field(default_factory=dict)
+    frame: dict[int, Frame | None] = field(default_factory=dict)
+    total: set[int] = field(default_factory=set)
+    column: set[int] = field(default_factory=set)
+    host_level: dict[int, int] = field(default_factory=dict)  # by id() of the call's position in order
+    root_place: dict[int, tuple[Place, Frame | None]] = field(default_factory=dict)  # by position in order
+
+    def is_leaf(self, v: Value) -> bool:
+        return isinstance(v, (Constant, Extent, Position)) or (isinstance(v, Read) and not v.deps)
+
+
+def stage(lowered: Lowered, *, split: bool = False) -> Staged:
+    """Places every value. With `split`, reductions over several atoms are always done one atom at a time."""
+    staged = Staged(lowered, _regular(lowered, split))
+    _levels(staged)
+    return staged
+
+
+# --- reductions over what the operand does not vary along, and over atoms that do not merge into one loop
+
+
+def _regular(lowered: Lowered, split: bool) -> list[Value | HostCall | Root]:
+    order: list[Value | HostCall | Root] = []
+    alias: dict[int, Value] = {}
+    atoms: dict[int, frozenset[int]] = {}
+    count = 1 + max((x.id for x in lowered.values if isinstance(x, Value)), default=0)
+
+    def add(v: Value) -> Value:
+        nonlocal count
+        if v.id < 0:
+            v.id = count
+            count += 1
+        atoms[v.id] = _own_atoms(lowered, v, atoms)
+        order.append(v)
+        return v
+
+    for item in lowered.values:
+        if isinstance(item, Root):
+            item.value = alias.get(item.value.id, item.value)
+            order.append(item)
+        elif isinstance(item, HostCall):
+            order.append(item)
+        else:
+            item.deps = tuple(alias.get(x.id, x) for x in item.deps)
+            if isinstance(item, Reduction):
+                alias[item.id] = _reduction(lowered, item, atoms, add, split)
+            else:
+                add(item)
+    return order
+
+
+def _own_atoms(lowered: Lowered, v: Value, atoms: dict[int, frozenset[int]]) -> frozenset[int]:
+    found = frozenset(lowered.atoms.resolve(v.own)) if not isinstance(v, Reduction) else frozenset()
+    for x in v.deps:
+        found |= atoms[x.id]
+    return found - frozenset(lowered.atoms.resolve(v.over)) if isinstance(v, Reduction) else found
+
+
+def _reduction(lowered, item, atoms, add, split):  # type: ignore[no-untyped-def]
+    (arg,) = item.deps
+    over = lowered.atoms.resolve(item.over)
+    varying = tuple(a for a in over if a in atoms[arg.id])
+    still = [a for a in over if a not in atoms[arg.id]]
+    kept = atoms[arg.id] - set(varying)
+    result: Value = arg
+    if item.kind in ("argmax", "argmin"):
+        result = add(Reduction(-1, item.dtype, (arg,), kind=item.kind, over=varying)) if varying else add(Constant(-1, item.dtype))
+        return result
+    if varying:
+        groups = [varying]
+        if kept and len(varying) > 1 and (split or not _merges(lowered, varying)):
+            groups = [(a,) for a in reversed(varying)]
+        for group in groups:
+            result = add(Reduction(-1, item.dtype, (result,), kind=item.kind, over=group))
+    if still and item.kind in ("sum", "prod"):
+        if result.dtype != item.dtype:
+            result = add(Call(-1, item.dtype, (result,), fn="cast"))
+        size = add(Extent(-1, item.dtype, dim=d.product(tuple(lowered.atoms.sizes[a] for a in still))))
+        result = add(Call(-1, item.dtype, (result, size), fn="mul" if item.kind == "sum" else "pow"))
+    return result
+
+
+def _merges(lowered: Lowered, over: tuple[int, ...]) -> bool:
+    """Whether every access in the program walks these atoms as one loop."""
+    inside = set(over)
+    for item in lowered.values:
+        if isinstance(item, (Read, Root, Position)):
+            strides = lowered.atoms.strides(item.strides)
+            if not inside & set(strides):
+                continue
+            for p, q in zip(over, over[1:], strict=False):
+                if p not in strides or q not in strides or strides[p] != d.mul(strides[q], lowered.atoms.sizes[q]):
+                    return False
+    return True
+
+
+# --- levels
+
+
+def _levels(s: Staged) -> None:
+    lowered, order = s.lowered, s.order
+    position: dict[int, int] = {}
+    producers: dict[str, list[int]] = {}
+    edges: list[list[tuple[int, int]]] = []
+    for i, item in enumerate(order):
+        found: list[tuple[int, int]] = []
+        if isinstance(item, Value):
+            position[item.id] = i
+            s.atoms[item.id] = _own_atoms(lowered, item, s.atoms)
+            if isinstance(item, Reduction) and not s.atoms[item.id]:
+                s.total.add(item.id)
+            found = [(position[x.id], int(x.id in s.total)) for x in item.deps]
+            if isinstance(item, Read):
+                found += [(p, 1) for p in producers.get(item.buffer, ())]
+        elif isinstance(item, Root):
+            found = [(position[item.value.id], int(item.value.id in s.total))]
+            producers.setdefault(item.buffer, []).append(i)
+        else:
+            found = [(p, 0) for b in item.inputs for p in producers.get(b, ())]
+            for b in item.outputs:
+                producers.setdefault(b, []).append(i)
+        edges.append(found)
+    early = [0] * len(order)
+    for i, found in enumerate(edges):
+        early[i] = max((early[j] + gap for j, gap in found), default=0)
+    last = max(early, default=0)
+    late = [last] * len(order)
+    for i in range(len(order) - 1, -1, -1):
+        for j, gap in edges[i]:
+            late[j] = min(late[j], late[i] - gap)
+    for i, item in enumerate(order):
+        if isinstance(item, Value):
+            _place(s, item, late[i])
+        elif isinstance(item, Root):
+            _place_root(s, i, item, late[i])
+        else:
+            s.host_level[i] = late[i]
+
+
+def _place(s: Staged, v: Value, level: int) -> None:
+    sub = 0
+    near: list[tuple[int, Value]] = []
+    for x in v.deps:
+        at = s.place[x.id]
+        if at[0] == level and x.id not in s.total:
+            behind = at[1] + int(x.id in s.column)
+            sub = max(sub, behind)
+            near.append((behind, x))
+    frames = {s.frame[x.id] for at_, x in near if at_ == sub and x.id not in s.column} - {None}
+    frame = next(iter(frames)) if len(frames) == 1 else None
+    atoms = s.atoms[v.id]
+    if isinstance(v, Reduction):
+        below = s.atoms[v.deps[0].id]
+        over = below - atoms
+        if len(frames) > 1 or (frame is not None and below not in (frame.outer, frame.atoms)):
+            sub, frame = sub + 1, None
+        if v.id in s.total:
+            pass
+        elif frame is None:
+            frame = Frame(atoms, over)
+        elif frame == Frame(atoms, over):
+            pass
+        elif over == frame.outer and below == frame.atoms and v.kind in ("sum", "max", "min"):
+            s.column.add(v.id)
+        else:
+            sub, frame = sub + 1, Frame(atoms, over)
+    elif len(frames) > 1 or (frame is not None and not atoms <= frame.atoms):
+        sub, frame = sub + 1, None
+    s.place[v.id] = (level, sub)
+    s.frame[v.id] = frame
+
+
+def _place_root(s: Staged, i: int, root: Root, level: int) -> None:
+    v = root.value
+    atoms = frozenset(a for a, _ in _resolved(s, root))
+    if v.id in s.total:
+        s.root_place[i] = ((max(level, s.place[v.id][0] + 1), 0), None)
+    elif s.is_leaf(v):
+        s.root_place[i] = ((level, 0), None)
+    else:
+        at, frame = s.place[v.id], s.frame[v.id]
+        if v.id in s.column or (frame is not None and not atoms <= frame.atoms):
+            at, frame = (at[0], at[1] + 1), None
+        s.root_place[i] = (at, frame)
+
+
+def _resolved(s: Staged, root: Root) -> list[tuple[int, d.Dim]]:
+    return list(s.lowered.atoms.strides(root.strides).items())
+
+

@@ -1,0 +1,122 @@
+"""Values of the scheduler: scalar functions, loads and reductions over index atoms, and what must be stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from graphloss.ir.dims import Dim
+from graphloss.ir.forms import Host
+from graphloss.ir.location import Location
+
+Dims: TypeAlias = tuple[tuple[int, ...], ...]  # per dimension of a tensor the atoms that index it; () for a dimension 1
+
+
+@dataclass(eq=False, slots=True)
+class Value:
+    """Base: `id` grows in topological order; `deps` are operands; `own` are atoms that the value itself brings in (loads, iota)."""
+
+    id: int
+    dtype: str
+    deps: tuple[Value, ...] = ()
+    own: tuple[int, ...] = ()
+
+
+@dataclass(eq=False, slots=True)
+class Constant(Value):
+    value: float | int | bool = 0
+
+
+@dataclass(eq=False, slots=True)
+class Extent(Value):
+    """A dimension as a number."""
+
+    dim: Dim = 0
+
+
+@dataclass(eq=False, slots=True)
+class Position(Value):
+    """Sum of atom * stride over `strides`."""
+
+    strides: tuple[tuple[int, Dim], ...] = ()
+    start: Dim = 0
+
+
+@dataclass(eq=False, slots=True)
+class Read(Value):
+    """buffer[offset + sum of atom * stride (+ value of deps[0] * index_stride)]."""
+
+    buffer: str = ""
+    offset: Dim = 0
+    strides: tuple[tuple[int, Dim], ...] = ()
+    index_stride: Dim | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """An index check as the graph states it; `strides` leads from atoms to the index tensor's linear position."""
+
+    op: str
+    variable: str
+    loc: Location | None
+    limit: Dim
+    shape: tuple[Dim, ...]
+    strides: tuple[tuple[int, Dim], ...]
+
+
+@dataclass(eq=False, slots=True)
+class Checked(Value):
+    """deps[0] as an index that must lie in [0, site.limit)."""
+
+    site: Site | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Call(Value):
+    fn: str = ""
+
+
+@dataclass(eq=False, slots=True)
+class Reduction(Value):
+    kind: str = ""
+    over: tuple[int, ...] = ()
+
+
+@dataclass(eq=False, slots=True)
+class Root:
+    """A value written to a buffer: element (i…) of a tensor whose dimensions are indexed by `dims`."""
+
+    value: Value
+    buffer: str
+    offset: Dim
+    strides: tuple[tuple[int, Dim], ...]
+
+
+@dataclass(eq=False, slots=True)
+class HostCall:
+    """A NumPy call between kernels."""
+
+    op: str
+    form: Host
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A tensor: a value and how the tensor's dimensions run along atoms (the value may not vary along all of them)."""
+
+    value: Value
+    dims: Dims
+
+    @property
+    def atoms(self) -> tuple[int, ...]:
+        return tuple(a for d in self.dims for a in d)
+
+
+@dataclass(slots=True)
+class Producer:
+    """What fills a buffer: stores by kernels, or a host call."""
+
+    roots: list[Root] = field(default_factory=list)
+    host: HostCall | None = None
