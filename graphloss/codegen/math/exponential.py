@@ -16,34 +16,47 @@ LOG2_E: Final = 1.0 / math.log(2.0)
 _EXP_RANGE: Final = {"float32": (-104.5, 89.0), "float64": (-746.0, 710.0)}
 _EXP2_RANGE: Final = {"float32": (-151.0, 128.0), "float64": (-1076.0, 1024.0)}
 _EXPM1_FLOOR: Final = {"float32": -18.0, "float64": -38.0}  # expm1 is -1 from here down
+TANH_SPLIT: Final = 0.9
 
 
 def _clamp(lanes: Lanes, dtype: str, x: ir.Value, low: float, high: float) -> ir.Value:
     return lanes.min(lanes.const(dtype, high), lanes.max(lanes.const(dtype, low), x))
 
 
-def _reduce(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """(n, r) with x = n·ln 2 + r and |r| ≤ ln 2 / 2, by two-term Cody-Waite."""
+def _reduce(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """(n, r, c) with x = n·ln 2 + (r + c), |r + c| ≤ ln 2 / 2: two-term Cody-Waite, in which r is exact and c small."""
     n = nearest(lanes, dtype, x, LOG2_E)
     r = lanes.fma(n, lanes.const(dtype, -LN2_HIGH[dtype]), x)
-    return n, lanes.fma(n, lanes.const(dtype, -LN2_LOW[dtype]), r)
+    return n, r, lanes.mul(n, lanes.const(dtype, -LN2_LOW[dtype]))
 
 
-def _expm1_core(lanes: Lanes, dtype: str, r: ir.Value) -> ir.Value:
-    """e^r - 1 for a reduced r."""
-    return lanes.fma(lanes.mul(r, r), polynomial(lanes, dtype, "exp", r), r)
+def _expm1_core(lanes: Lanes, dtype: str, r: ir.Value, c: ir.Value) -> ir.Value:
+    """e^(r + c) - 1, with the exact r added last."""
+    t = lanes.add(r, c)
+    return lanes.add(r, lanes.fma(lanes.mul(t, t), polynomial(lanes, dtype, "exp", t), c))
+
+
+def _exp_reduced(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """(n, p) with e^x = p·2^n."""
+    one = lanes.const(dtype, 1.0)
+    if not lanes.target.has_fma:
+        n, r, c = _reduce(lanes, dtype, x)
+        return n, lanes.add(one, _expm1_core(lanes, dtype, r, c))
+    # Rounded once per step, the plain chain 1 + r (1 + r q(r)) is as accurate and three operations shorter.
+    n = nearest(lanes, dtype, x, LOG2_E)
+    r = lanes.fma(n, lanes.const(dtype, -LN2_HIGH[dtype]), x)
+    r = lanes.fma(n, lanes.const(dtype, -LN2_LOW[dtype]), r)
+    return n, lanes.fma(r, lanes.fma(r, polynomial(lanes, dtype, "exp", r), one), one)
 
 
 def exp(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
-    n, r = _reduce(lanes, dtype, _clamp(lanes, dtype, x, *_EXP_RANGE[dtype]))
-    p = lanes.add(_expm1_core(lanes, dtype, r), lanes.const(dtype, 1.0))
+    n, p = _exp_reduced(lanes, dtype, _clamp(lanes, dtype, x, *_EXP_RANGE[dtype]))
     return lanes.scale(p, n)
 
 
 def exp_nonpositive(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
     """e^x for x ≤ 0 or NaN: one clamp less than `exp`."""
-    n, r = _reduce(lanes, dtype, lanes.max(lanes.const(dtype, _EXP_RANGE[dtype][0]), x))
-    p = lanes.add(_expm1_core(lanes, dtype, r), lanes.const(dtype, 1.0))
+    n, p = _exp_reduced(lanes, dtype, lanes.max(lanes.const(dtype, _EXP_RANGE[dtype][0]), x))
     return lanes.scale(p, n)
 
 
@@ -56,8 +69,8 @@ def exp2(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
 
 def expm1(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
     form = FORMATS[dtype]
-    n, r = _reduce(lanes, dtype, _clamp(lanes, dtype, x, _EXPM1_FLOOR[dtype], _EXP_RANGE[dtype][1]))
-    p = _expm1_core(lanes, dtype, r)
+    n, r, c = _reduce(lanes, dtype, _clamp(lanes, dtype, x, _EXPM1_FLOOR[dtype], _EXP_RANGE[dtype][1]))
+    p = _expm1_core(lanes, dtype, r, c)
     # 2^n p + (2^n - 1), computed at half size because 2^n itself overflows where the result does not yet.
     half = lanes.power_of_two(lanes.sub(n, lanes.const(dtype, 1.0)))
     y = lanes.fma(p, half, lanes.sub(half, lanes.const(dtype, 0.5)))
@@ -85,7 +98,7 @@ def tanh(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
     size = lanes.abs(x)
     square = lanes.mul(x, x)
     near = lanes.fma(lanes.mul(square, polynomial(lanes, dtype, "tanh", square)), x, x)
-    n, r = _reduce(lanes, dtype, lanes.min(lanes.const(dtype, 40.0), lanes.add(size, size)))  # 1 beyond, in any format
-    grown = lanes.scale_normal(lanes.add(_expm1_core(lanes, dtype, r), one), n)
+    n, p = _exp_reduced(lanes, dtype, lanes.min(lanes.const(dtype, 40.0), lanes.add(size, size)))  # tanh is 1 beyond
+    grown = lanes.scale_normal(p, n)
     far = lanes.sub(one, lanes.div(two, lanes.add(grown, one)))
-    return lanes.copysign(lanes.select(lanes.lt(size, lanes.const(dtype, 0.6)), near, far), x)  # keeps -0
+    return lanes.copysign(lanes.select(lanes.lt(size, lanes.const(dtype, TANH_SPLIT)), near, far), x)  # keeps -0

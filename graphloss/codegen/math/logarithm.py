@@ -21,8 +21,8 @@ def split_exponent(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.
     return e, lanes.bitcast(lanes.add(fraction, lanes.const(form.bits, offset)), dtype)
 
 
-def _log_sum(lanes: Lanes, dtype: str, e: ir.Value, f: ir.Value, extra: ir.Value | None) -> ir.Value:
-    """e·ln 2 + log(1 + f) + extra, smallest terms first; extra is a correction far below the result."""
+def _log_sum(lanes: Lanes, dtype: str, e: ir.Value, f: ir.Value, lead: ir.Value, extra: ir.Value | None) -> ir.Value:
+    """e·ln 2 + log(1 + f) + (lead - f) + extra, smallest terms first; lead is f or nearly so, extra far below the result."""
     low = lanes.mul(e, lanes.const(dtype, LN2_LOW[dtype]))
     if extra is not None:
         low = lanes.add(low, extra)
@@ -35,7 +35,7 @@ def _log_sum(lanes: Lanes, dtype: str, e: ir.Value, f: ir.Value, extra: ir.Value
         z = lanes.mul(s, s)
         r = lanes.mul(z, polynomial(lanes, dtype, "log", z))
         small = lanes.sub(lanes.fma(s, lanes.add(half_square, r), low), half_square)
-    return lanes.fma(e, lanes.const(dtype, LN2_HIGH[dtype]), lanes.add(f, small))
+    return lanes.fma(e, lanes.const(dtype, LN2_HIGH[dtype]), lanes.add(lead, small))
 
 
 def _normal(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.Value]:
@@ -57,7 +57,8 @@ def _with_poles(lanes: Lanes, dtype: str, x: ir.Value, y: ir.Value) -> ir.Value:
 
 def log(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
     e, m = _normal(lanes, dtype, x)
-    y = _log_sum(lanes, dtype, e, lanes.sub(m, lanes.const(dtype, 1.0)), None)
+    f = lanes.sub(m, lanes.const(dtype, 1.0))
+    y = _log_sum(lanes, dtype, e, f, f, None)
     return _with_poles(lanes, dtype, x, y)
 
 
@@ -67,15 +68,18 @@ def log1p(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
     e, m = split_exponent(lanes, dtype, u)
     f = lanes.sub(m, one)
     # log(1 + x) = log u + c / u with c the rounding error of 1 + x. In the last place 1/m ≈ 1 - f + f² is enough.
+    # Where e = 0, f + c is x, exactly; so there x is the leading term, and c / u - c is left of the correction.
     c = lanes.sub(x, lanes.sub(u, one))
-    inverse = lanes.fma(f, lanes.sub(f, one), one)
+    near = lanes.eq(e, lanes.const(dtype, 0.0))
+    inverse = lanes.fma(f, lanes.sub(f, one), lanes.select(near, lanes.const(dtype, 0.0), one))
     down = lanes.power_of_two(lanes.neg(lanes.min(lanes.const(dtype, float(FORMATS[dtype].bias)), e)))
-    y = _log_sum(lanes, dtype, e, f, lanes.mul(lanes.mul(c, down), inverse))
+    y = _log_sum(lanes, dtype, e, f, lanes.select(near, x, f), lanes.mul(lanes.mul(c, down), inverse))
     y = lanes.select(lanes.lt(x, infinity), lanes.copysign(y, x), x)  # the sign of x: keeps -0
     pole = lanes.select(lanes.eq(x, lanes.neg(one)), lanes.const(dtype, -INFINITY), lanes.const(dtype, NAN))
     return lanes.select(lanes.gt(x, lanes.neg(one)), y, pole)
 
 
 def log1p_unit(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
-    """log(1 + x) for 0 ≤ x ≤ 1, or NaN: x + x² P(x), without taking x apart."""
-    return lanes.fma(lanes.mul(x, x), polynomial(lanes, dtype, "log1p_unit", x), x)
+    """log(1 + x) for 0 ≤ x ≤ 1, or NaN: x + x² P(x - ½), without taking x apart."""
+    centered = lanes.sub(x, lanes.const(dtype, 0.5))  # around the middle the terms of P fall as 3^-k; around 0 they cancel
+    return lanes.fma(lanes.mul(x, x), polynomial(lanes, dtype, "log1p_unit", centered), x)

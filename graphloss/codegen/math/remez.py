@@ -105,7 +105,8 @@ def _log_tail(f: Number) -> Number:
     return (mp.log1p(f) - f + f * f / 2) / f**3
 
 
-def _log1p_tail(x: Number) -> Number:
+def _log1p_tail(t: Number) -> Number:
+    x = t + mpf("0.5")
     return (mp.log1p(x) - x) / (x * x)
 
 
@@ -138,9 +139,9 @@ def tasks() -> Iterator[Fit]:
     yield Fit("log", "float32", _log_tail, -0.2929, 0.4143, 8, lambda f: f * f)
     yield Fit("log", "float64", _atanh_tail, 0.0, 0.02944, 6, abs)
     for dtype, degree in (("float32", 8), ("float64", 19)):
-        yield Fit("log1p_unit", dtype, _log1p_tail, 0.0, 1.0, degree, abs)
-    for dtype, degree, top in (("float32", 4, 0.3601), ("float64", 12, 0.3601)):
-        yield Fit("tanh", dtype, _odd_tail(mp.tanh), 0.0, top, degree, abs)
+        yield Fit("log1p_unit", dtype, _log1p_tail, -0.5, 0.5, degree, lambda t: t + mpf("0.5"))
+    for dtype, degree in (("float32", 6), ("float64", 14)):
+        yield Fit("tanh", dtype, _odd_tail(mp.tanh), 0.0, 0.8101, degree, abs)
 
 
 def module_text() -> str:
