@@ -49,9 +49,12 @@ class Atoms:
         """Strides by resolved atom; the parts of a split atom share its stride in row-major order."""
         out: dict[int, Dim] = {}
         for a, stride in strides:
+            parts: list[tuple[int, Dim]] = []
             for part in reversed(self.resolve((a,))):
-                out[part] = dims.add(out.get(part, 0), stride)
+                parts.append((part, stride))
                 stride = dims.mul(stride, self.sizes[part])
+            for part, step in reversed(parts):
+                out[part] = dims.add(out.get(part, 0), step)
         return out
 
     def meet(self, atoms: Iterable[int]) -> None:

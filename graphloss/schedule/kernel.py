@@ -172,7 +172,21 @@ class Store:
     access: Access
 
 
-Action: TypeAlias = Union[Const, DimValue, Iota, Load, IndexedLoad, Check, Apply, RowReduce, Total, Column, Store]
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """An element value that several passes use and that is dear to compute again.
+
+    In the first pass of `at` it is arg's value, also written to `access`; in the later passes of `at` it is read back from there.
+    """
+
+    dtype: str
+    arg: int
+    access: Access
+
+
+Action: TypeAlias = Union[
+    Const, DimValue, Iota, Load, IndexedLoad, Check, Apply, RowReduce, Total, Column, Store, Keep
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from graphloss.ir import dims as d
 from graphloss.ir import forms
 from graphloss.ir.dims import Dim
 from graphloss.ir.graph import Graph, Op
+from graphloss.ir.location import Location
 from graphloss.ir.opdef import get
 from graphloss.ir.scalar import Expr, arg
 from graphloss.ir.types import TensorType
@@ -37,6 +38,17 @@ from graphloss.schedule.values import (
 DEPTH_LIMIT = 160
 
 
+@dataclass(frozen=True, slots=True)
+class NonEmpty:
+    """A maximum over `extent` elements: none at all is an error, unless there is no result either."""
+
+    op: str
+    variable: str
+    loc: Location | None
+    extent: Dim
+    results: Dim
+
+
 @dataclass
 class Lowered:
     """All values of a graph, the buffers between them and what is delivered."""
@@ -46,6 +58,7 @@ class Lowered:
     buffers: dict[str, Buffer] = field(default_factory=dict)
     producers: dict[str, Producer] = field(default_factory=dict)
     sites: list[Site] = field(default_factory=list)
+    nonempty: list[NonEmpty] = field(default_factory=list)
     results: dict[str, str] = field(default_factory=dict)  # graph value -> buffer
 
 
@@ -207,7 +220,7 @@ class Lowering:
         if isinstance(form, forms.InRange):
             return Ref(self.checked(op, ref, op.inputs[0], form.limit), ref.dims)
         if isinstance(form, forms.Reduce):
-            return self.reduce(ref, form, out)
+            return self.reduce(op, ref, form, out)
         if isinstance(form, (forms.Pick, forms.Gather)):
             return self.pick(op, form, out)
         raise UnsupportedError(f"{op.type}: the scheduler does not know the form {type(form).__name__}")
@@ -319,11 +332,17 @@ class Lowering:
             offset = d.add(offset, d.mul(shape[form.axis], steps[form.axis]))
         return self.read(buffer, out.shape)
 
-    def reduce(self, ref: Ref, form: forms.Reduce, out: TensorType) -> Ref:
+    def reduce(self, op: Op, ref: Ref, form: forms.Reduce, out: TensorType) -> Ref:
         over = tuple(a for axis in form.axes for a in ref.dims[axis])
         index = tuple(
             () if i in form.axes else x for i, x in enumerate(ref.dims) if form.keepdims or i not in form.axes
         )
+        if form.kind in ("max", "min", "argmax", "argmin"):
+            shape = self.shape(op.inputs[0])
+            self.out.nonempty.append(NonEmpty(op.type, op.inputs[0], op.loc, d.product(tuple(shape[a] for a in form.axes)), out.size))
+        if form.kind in ("argmax", "argmin") and len(self.atoms.resolve(over)) > 1:
+            ref = self.reread(ref, self.shape(op.inputs[0]))
+            return self.reduce(op, ref, form, out)
         value = ref.value
         if not over:  # only dimensions of size 1: the value itself, or index 0
             if form.kind in ("argmax", "argmin"):

@@ -151,7 +151,7 @@ def _levels(s: Staged) -> None:
         if isinstance(item, Value):
             position[item.id] = i
             s.atoms[item.id] = _own_atoms(lowered, item, s.atoms)
-            if isinstance(item, Reduction) and not s.atoms[item.id]:
+            if isinstance(item, Reduction) and not s.atoms[item.id] and item.kind not in ("argmax", "argmin"):
                 s.total.add(item.id)
             found = [(position[x.id], int(x.id in s.total)) for x in item.deps]
             if isinstance(item, Read):

@@ -1,0 +1,213 @@
+"""Which values share a kernel: roots are gathered by place and row structure; what crosses kernels is stored or recomputed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from graphloss.ir.scalar import EXPENSIVE, FUNCTIONS
+from graphloss.ir.types import TensorType
+from graphloss.schedule.kernel import Buffer
+from graphloss.schedule.lower import row_major
+from graphloss.schedule.stages import Frame, Place, Staged
+from graphloss.schedule.values import Call, Checked, Constant, Extent, Position, Read, Reduction, Root, Value
+
+# A value of another kernel is computed again where that costs at most this much per element, otherwise read from memory.
+RECOMPUTE_LIMIT = 2 * EXPENSIVE + 4
+
+
+@dataclass(eq=False)
+class Group:
+    """A kernel to be: its roots, and reductions whose partial results leave it."""
+
+    place: Place
+    frame: Frame | None
+    roots: list[Root] = field(default_factory=list)
+    partials: dict[int, Reduction] = field(default_factory=dict)  # totals and columns, by value id
+    values: list[Value] = field(default_factory=list)  # everything computed here, operands first
+    external: dict[int, Read] = field(default_factory=dict)  # value id -> load of its buffer
+
+
+class Grouping:
+    """Fills groups from the last place to the first, since a group decides what earlier ones must store."""
+
+    def __init__(self, staged: Staged) -> None:
+        self.s = staged
+        self.groups: list[Group] = []
+        self._open: dict[tuple[Place, Frame | None, frozenset[int]], Group] = {}
+        self._stored: dict[int, tuple[str, tuple[tuple[int, object], ...]]] = {}
+        self._positions = {x.id: i for i, x in enumerate(staged.order) if isinstance(x, Value)}
+        self._count = 1 + max(self._positions, default=0)
+        self._rank = self._ranks()
+        self.results: dict[int, str] = {}  # reduction id -> buffer with its finished value
+
+    def run(self) -> list[Group]:
+        s = self.s
+        for i, item in enumerate(s.order):
+            if isinstance(item, Root):
+                place, frame = s.root_place[i]
+                self._add_root(item, place, frame)
+        done: list[Group] = []
+        while self._open:
+            place = max(key[0] for key in self._open)
+            here = [g for key, g in self._open.items() if key[0] == place]
+            for key in [k for k in self._open if k[0] == place]:
+                del self._open[key]
+            here = self._merge(here)
+            for g in here:
+                self._fill(g)
+            done.extend(here)
+        self.groups = done[::-1]
+        return self.groups
+
+    # --- roots
+
+    def _group(self, place: Place, frame: Frame | None, atoms: frozenset[int]) -> Group:
+        key = (place, frame, frozenset() if frame is not None else atoms)
+        return self._open.setdefault(key, Group(place, frame))
+
+    def _add_root(self, root: Root, place: Place, frame: Frame | None) -> None:
+        atoms = frozenset(self.s.lowered.atoms.strides(root.strides)) | self._atoms(root.value)
+        self._group(place, frame, atoms).roots.append(root)
+        strides = self.s.lowered.atoms.strides(root.strides)
+        if set(strides) == self._atoms(root.value) and root.value.id not in self._stored and not self.s.is_leaf(root.value):
+            self._stored[root.value.id] = (root.buffer, tuple(strides.items()) + (("offset", root.offset),))
+
+    def _atoms(self, v: Value) -> frozenset[int]:
+        return self.s.atoms[v.id]
+
+    def _merge(self, groups: list[Group]) -> list[Group]:
+        """Frameless groups join a framed one that loads the same memory and has their loops."""
+        framed = [g for g in groups if g.frame is not None]
+        result = list(framed)
+        for g in groups:
+            if g.frame is not None:
+                continue
+            atoms = self._domain(g)
+            home = next((f for f in framed if f.frame and atoms in (f.frame.outer, f.frame.atoms) and self._share(f, g)), None)
+            if home is None:
+                result.append(g)
+            else:
+                home.roots += g.roots
+                home.partials.update(g.partials)
+        return result
+
+    def _domain(self, g: Group) -> frozenset[int]:
+        atoms: frozenset[int] = frozenset()
+        for r in g.roots:
+            atoms |= self._atoms(r.value) | frozenset(self.s.lowered.atoms.strides(r.strides))
+        for p in g.partials.values():
+            atoms |= self._atoms(p.deps[0])
+        return atoms
+
+    def _share(self, a: Group, b: Group) -> bool:
+        return bool(self._reads(a) & self._reads(b))
+
+    def _reads(self, g: Group) -> set[str]:
+        stack: list[Value] = [r.value for r in g.roots] + [p for p in g.partials.values()]
+        seen: set[int] = set()
+        found: set[str] = set()
+        while stack:
+            v = stack.pop()
+            if v.id in seen:
+                continue
+            seen.add(v.id)
+            if isinstance(v, Read):
+                found.add(v.buffer)
+            stack.extend(v.deps)
+        return found
+
+    # --- closure
+
+    def _fill(self, g: Group) -> None:
+        """Finds what the group computes itself; everything else is loaded, and stored by the group that owns it."""
+        needed: dict[int, Value] = {}
+        stack: list[Value] = [x for r in g.roots for x in (r.value,)] + [x for p in g.partials.values() for x in p.deps]
+        while stack:
+            v = stack.pop()
+            if v.id in needed or v.id in g.external:
+                continue
+            if self._inline(g, v):
+                needed[v.id] = v
+                stack.extend(v.deps)
+            else:
+                g.external[v.id] = self._load(v)
+        g.values = [needed[i] for i in sorted(needed, key=lambda i: self._positions[i])]
+
+    def _inline(self, g: Group, v: Value) -> bool:
+        if isinstance(v, (Constant, Extent, Position)) or (isinstance(v, Read) and not v.deps):
+            return True
+        if v.id in self.s.total or v.id in self.s.column:
+            return False
+        frame, place = self.s.frame[v.id], self.s.place[v.id]
+        if place == g.place and (frame is None or frame == g.frame):
+            return not (isinstance(v, Reduction) and frame is None)
+        if isinstance(v, Reduction) or v.id in self._stored:
+            return False
+        return self._cost(v) <= RECOMPUTE_LIMIT
+
+    def _cost(self, v: Value) -> int:
+        """What computing `v` again costs, down to loads and reductions."""
+        total = 0
+        stack, seen = [v], {v.id}
+        while stack and total <= RECOMPUTE_LIMIT:
+            x = stack.pop()
+            if isinstance(x, Call):
+                total += FUNCTIONS[x.fn].cost
+            elif isinstance(x, Read):
+                total += 1
+            elif isinstance(x, Checked):
+                total += 2
+            if isinstance(x, Reduction) or (x is not v and x.id in self._stored):
+                continue
+            for y in x.deps:
+                if y.id not in seen:
+                    seen.add(y.id)
+                    stack.append(y)
+        return total
+
+    def _load(self, v: Value) -> Read:
+        """A load of the buffer that holds `v`; the group that computes `v` gets the store, or the partial result."""
+        atoms = self.s.lowered.atoms
+        if isinstance(v, Reduction) and (v.id in self.s.total or v.id in self.s.column):
+            group = self._group(self.s.place[v.id], self.s.frame[v.id], self._atoms(v.deps[0]))
+            group.partials[v.id] = v
+        known = self._stored.get(v.id)
+        if known is None:
+            order = self._layout(v)
+            shape = tuple(atoms.sizes[a] for a in order)
+            buffer = f"temp.{len(self.s.lowered.buffers)}"
+            self.s.lowered.buffers[buffer] = Buffer(buffer, v.dtype, TensorType(v.dtype, shape).shape, "temp")
+            strides = tuple(zip(order, row_major(shape), strict=True))
+            self._stored[v.id] = (buffer, (*strides, ("offset", 0)))
+            if v.id in self.s.total or v.id in self.s.column:
+                self.results[v.id] = buffer
+            else:
+                root = Root(v, buffer, 0, strides)
+                self._group(self.s.place[v.id], self.s.frame[v.id], self._atoms(v)).roots.append(root)
+            known = self._stored[v.id]
+        buffer, pairs = known
+        offset = next(p[1] for p in pairs if p[0] == "offset")
+        strides_ = tuple(p for p in pairs if p[0] != "offset")
+        self._count += 1
+        read = Read(self._count, v.dtype, own=tuple(p[0] for p in strides_), buffer=buffer, offset=offset, strides=strides_)  # type: ignore[arg-type]
+        self.s.atoms[read.id] = frozenset(p[0] for p in strides_)  # type: ignore[misc]
+        return read
+
+    def _layout(self, v: Value) -> list[int]:
+        frame = self.s.frame[v.id]
+        row = frame.row if frame is not None else frozenset()
+        by_rank = sorted(self._atoms(v), key=lambda a: self._rank.get(a, a))
+        if not row & set(by_rank):
+            return by_rank
+        first = min(i for i, a in enumerate(by_rank) if a in row)
+        rest = [a for a in by_rank if a not in row]
+        return rest[:first] + [a for a in by_rank if a in row] + rest[first:]
+
+    def _ranks(self) -> dict[int, int]:
+        """An order of atoms that follows the layout of the buffers that are read."""
+        rank: dict[int, int] = {}
+        reads = [x for x in self.s.order if isinstance(x, (Read, Root))]
+        for item in sorted(reads, key=lambda x: -len(x.strides)):
+            for a in self.s.lowered.atoms.strides(item.strides):
+                rank.setdefault(a, len(rank))
+        return rank

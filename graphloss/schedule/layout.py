@@ -1,0 +1,82 @@
+"""From atoms to the axes of a kernel: order by memory, merge neighbours, choose row and inner axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from graphloss.ir import dims as d
+from graphloss.ir.dims import Dim
+from graphloss.schedule.stages import Frame
+
+Strides = Mapping[int, Dim]
+
+
+class RowSplit(Exception):
+    """The row atoms of a kernel do not merge into one axis; the scheduler then splits the reduction."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Axes as runs of atoms: outer…, row?, inner?."""
+
+    outer: tuple[tuple[int, ...], ...]
+    row: tuple[int, ...] | None
+    inner: tuple[int, ...] | None
+    sizes: Mapping[int, Dim]
+
+    @property
+    def axes(self) -> tuple[tuple[int, ...], ...]:
+        return (*self.outer, *((self.row,) if self.row is not None else ()), *((self.inner,) if self.inner is not None else ()))
+
+    def size(self, axis: tuple[int, ...]) -> Dim:
+        return d.product(tuple(self.sizes[a] for a in axis))
+
+    def strides(self, access: Strides) -> tuple[Dim, ...]:
+        """The stride of an access along each axis: that of the axis's last atom."""
+        return tuple(access.get(axis[-1], 0) for axis in self.axes)
+
+
+def choose(atoms: frozenset[int], frame: Frame | None, accesses: Sequence[Strides], sizes: Sequence[Dim]) -> Layout:
+    """Axes for a kernel over `atoms`; accesses come with stores first."""
+    order = _order(atoms, accesses)
+    table = {a: sizes[a] for a in order}
+    if not order:
+        return Layout((), None, None, table)
+    if frame is None:
+        axes = _merge([order], accesses, sizes)
+        return Layout(tuple(axes[:-1]), axes[-1], None, table)
+    row = [a for a in order if a in frame.row]
+    last = max(i for i, a in enumerate(order) if a in frame.row)
+    after = [a for a in order[last + 1 :]]
+    before = [a for a in order[: last + 1] if a not in frame.row]
+    rows = _merge([row], accesses, sizes)
+    if len(rows) != 1:
+        raise RowSplit
+    inner = _merge([after], accesses, sizes) if after else []
+    outer = _merge([before], accesses, sizes) + inner[:-1]
+    return Layout(tuple(outer), rows[0], inner[-1] if inner else None, table)
+
+
+def _order(atoms: frozenset[int], accesses: Sequence[Strides]) -> list[int]:
+    """Atoms in the order of the access that has most of them (the first of those), the others in front."""
+    order: list[int] = []
+    for access in sorted(accesses, key=lambda x: -len(atoms & set(x))):
+        missing = [a for a in access if a in atoms and a not in order]
+        order = missing + order
+    return [a for a in sorted(atoms) if a not in order] + order
+
+
+def _merge(runs: list[list[int]], accesses: Sequence[Strides], sizes: Sequence[Dim]) -> list[tuple[int, ...]]:
+    axes: list[tuple[int, ...]] = []
+    for run in runs:
+        for a in run:
+            if axes and _one_loop(axes[-1][-1], a, accesses, sizes):
+                axes[-1] = (*axes[-1], a)
+            else:
+                axes.append((a,))
+    return axes
+
+
+def _one_loop(p: int, q: int, accesses: Sequence[Strides], sizes: Sequence[Dim]) -> bool:
+    return all(access.get(p, 0) == d.mul(access.get(q, 0), sizes[q]) for access in accesses)

@@ -1,0 +1,113 @@
+"""The whole schedule of a graph: kernels and host calls in order, buffers, checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias, Union
+
+from graphloss.ir.dims import Dim
+from graphloss.ir.graph import Graph
+from graphloss.schedule.group import Group, Grouping
+from graphloss.schedule.kernel import (
+    Access,
+    Apply,
+    Buffer,
+    CheckSite,
+    Kernel,
+    Level,
+    Load,
+    Node,
+    RowReduce,
+    Store,
+    Tile,
+)
+from graphloss.schedule.layout import RowSplit
+from graphloss.schedule.lower import Lowering, NonEmpty
+from graphloss.schedule.rows import Built, KernelBuilder
+from graphloss.schedule.stages import Staged, stage
+from graphloss.schedule.values import HostCall, Reduction
+
+Step: TypeAlias = Union[Kernel, HostCall]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does: `steps` in order. `buffers` by name; `results`: graph value -> buffer; `sites` explain failed checks by slot."""
+
+    steps: tuple[Step, ...]
+    buffers: dict[str, Buffer]
+    results: dict[str, str]
+    sites: tuple[CheckSite, ...]
+    nonempty: tuple[NonEmpty, ...]
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        return tuple(s for s in self.steps if isinstance(s, Kernel))
+
+
+def schedule(graph: Graph) -> Plan:
+    """Plans a graph of primitive ops (every op has a scalar or structural form)."""
+    try:
+        return _schedule(graph, split=False)
+    except RowSplit:
+        return _schedule(graph, split=True)
+
+
+def _schedule(graph: Graph, *, split: bool) -> Plan:
+    lowered = Lowering(graph).run()
+    staged = stage(lowered, split=split)
+    grouping = Grouping(staged)
+    groups = grouping.run()
+    sites: list[CheckSite] = []
+    steps: list[Step] = []
+    hosts = [(staged.host_level[i], x) for i, x in enumerate(staged.order) if isinstance(x, HostCall)]
+    count = 0
+    for group in groups:
+        while hosts and hosts[0][0] < group.place[0]:
+            steps.append(hosts.pop(0)[1])
+        built = KernelBuilder(staged, group, f"k{count}", sites).build()
+        count += 1
+        steps.append(built.kernel)
+        for kernel in _finish(staged, grouping, group, built, count):
+            steps.append(kernel)
+            count += 1
+    steps += [h for _, h in hosts]
+    used = {b.name for s in steps if isinstance(s, Kernel) for b in s.buffers}
+    used |= {b for s in steps if isinstance(s, HostCall) for b in (*s.inputs, *s.outputs)}
+    used |= set(lowered.results.values())
+    buffers = {n: b for n, b in lowered.buffers.items() if n in used or b.role == "input"}
+    return Plan(tuple(steps), buffers, lowered.results, tuple(sites), tuple(lowered.nonempty))
+
+
+def _finish(staged: Staged, grouping: Grouping, group: Group, built: Built, count: int) -> list[Kernel]:
+    """Kernels that combine the partial results of `group` in chunk order: one for its totals, one per column result."""
+    kernels: list[Kernel] = []
+    totals = [(v, built.partials[i]) for i, v in group.partials.items() if i in staged.total]
+    columns = [(v, built.partials[i]) for i, v in group.partials.items() if i in staged.column]
+    if totals:
+        kernels.append(_combine(staged, grouping, totals, f"k{count + len(kernels)}", None))
+    for v, partial in columns:
+        kernels.append(_combine(staged, grouping, [(v, partial)], f"k{count + len(kernels)}", partial.shape[1]))
+    return kernels
+
+
+def _combine(
+    staged: Staged, grouping: Grouping, parts: list[tuple[Reduction, Buffer]], name: str, width: Dim | None
+) -> Kernel:
+    nodes: list[Node] = []
+    buffers: list[Buffer] = []
+    for v, partial in parts:
+        chunks = partial.shape[0]
+        result = staged.lowered.buffers[grouping.results[v.id]]
+        buffers += [partial, result]
+        strides: tuple[Dim, ...] = (1,) if width is None else (width, 1)
+        nodes.append(Node(Load(partial.dtype, Access(partial.name, 0, strides)), Level.ELEMENT, (0,)))
+        nodes.append(Node(RowReduce(partial.dtype, v.kind, len(nodes) - 1), Level.ROW, (0,)))
+        if partial.dtype != v.dtype:
+            nodes.append(Node(Apply(v.dtype, "cast", (len(nodes) - 1,)), Level.ROW, (1,)))
+        out: tuple[Dim, ...] = (0,) if width is None else (0, 1)
+        nodes.append(Node(Store(v.dtype, len(nodes) - 1, Access(result.name, 0, out)), Level.ROW, (1,)))
+    tile = Tile.ROWS if width is None else Tile.COLUMNS
+    return Kernel(name, tile, (), chunks, width, 1, tuple(nodes), tuple(buffers), False, 1)
+
+
