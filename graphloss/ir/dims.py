@@ -247,6 +247,7 @@ class Equations:
 
     def __init__(self, equations: tuple[Equation, ...] = ()) -> None:
         self._value: dict[str, Dim] = {}
+        self._seen: set[tuple[Dim, Dim]] = set()
         self.recorded: list[Equation] = []
         for e in equations:
             self.equal(e.left, e.right, e.why)
@@ -269,9 +270,11 @@ class Equations:
             return left
         if isinstance(sub(left, right), int):
             return None
-        self.recorded.append(Equation(left, right, why))
-        for lone, other in ((right, left), (left, right)):
-            name = _lone(lone)
+        if (left, right) not in self._seen:  # one that cannot be solved comes again each time it is needed
+            self._seen.add((left, right))
+            self.recorded.append(Equation(left, right, why))
+        for alone, other in ((right, left), (left, right)):
+            name = lone(alone)
             if name is not None and name not in symbols(other):
                 self._value[name] = other
                 return other
@@ -282,7 +285,8 @@ class Equations:
         return self.canonical(a) == self.canonical(b)
 
 
-def _lone(d: Dim) -> str | None:
+def lone(d: Dim) -> str | None:
+    """The name of a dimension that is one symbol and nothing else."""
     if isinstance(d, SymDim) and len(d.terms) == 1:
         (monomial, coefficient), = d.terms
         if coefficient == 1 and len(monomial) == 1 and isinstance(monomial[0], str):

@@ -8,11 +8,11 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TypeAlias, Union
 
-from graphloss.ir.dims import Equation
+from graphloss.ir.dims import Equation, SymDim
 from graphloss.ir.location import Location
 from graphloss.ir.types import TensorType
 
-Attr: TypeAlias = Union[None, bool, int, float, str, tuple["Attr", ...]]
+Attr: TypeAlias = Union[None, bool, int, float, str, SymDim, tuple["Attr", ...]]
 
 
 @dataclass(frozen=True, slots=True)

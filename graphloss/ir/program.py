@@ -1,0 +1,155 @@
+"""A program: what the user builds, op by op, and what a run takes a snapshot of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from graphloss.errors import ArgumentTypeError, IndexRangeError
+from graphloss.ir.block import Block
+from graphloss.ir.clone import cloned
+from graphloss.ir.dims import Dim, Equations, symbol
+from graphloss.ir.graph import Graph
+from graphloss.ir.location import user_location
+from graphloss.ir.parameter import Parameter
+from graphloss.ir.reach import late_gradient
+from graphloss.ir.snapshot import snapshot
+from graphloss.ir.text import text_of_program
+from graphloss.ir.variable import Variable
+
+
+class Program:
+    """Blocks of ops on named variables.
+
+    `edits` counts the changes; `compiled` is a place for what was made from the program, emptied at each change.
+    `equations` hold what its ops need of symbolic dimensions.
+
+    Example:
+        >>> program = Program()
+        >>> program.num_blocks, program.random_seed, program.global_block().ops
+        (1, 0, [])
+    """
+
+    def __init__(self, name: str = "main") -> None:
+        self.name = name
+        self.location = user_location()
+        self.equations = Equations()
+        self.edits = 0
+        self.compiled: dict[object, object] = {}
+        self.scopes: dict[str, int] = {}  # how often each name scope was entered
+        self._symbols: dict[str, str] = {}
+        self._random_seed = 0
+        self._blocks = [Block(self)]
+
+    # -- blocks and variables -------------------------------------------------------------------------------------
+
+    @property
+    def num_blocks(self) -> int:
+        return len(self._blocks)
+
+    def global_block(self) -> Block:
+        """Block 0."""
+        return self._blocks[0]
+
+    def current_block(self) -> Block:
+        """The block that new ops go to."""
+        return self._blocks[0]
+
+    def block(self, index: int) -> Block:
+        if not 0 <= index < len(self._blocks):
+            raise IndexRangeError("there is no such block", f"0 to {len(self._blocks) - 1}", index)
+        return self._blocks[index]
+
+    def var(self, name: str) -> Variable:
+        """The variable called `name`; see `Block.var`."""
+        return self.global_block().var(name)
+
+    def list_vars(self) -> Iterator[Variable]:
+        """All variables of all blocks."""
+        for block in self._blocks:
+            yield from tuple(block.vars.values())
+
+    def all_parameters(self) -> list[Parameter]:
+        return [p for block in self._blocks for p in block.all_parameters()]
+
+    @property
+    def random_seed(self) -> int:
+        """The seed of random ops that have none of their own; 0 draws anew in each run.
+
+        Set it before those ops are added.
+        """
+        return self._random_seed
+
+    @random_seed.setter
+    def random_seed(self, seed: int) -> None:
+        if not isinstance(seed, int) or isinstance(seed, bool):
+            raise ArgumentTypeError("random_seed must be an integer", "int", type(seed).__name__)
+        self._random_seed = seed
+        self.edited()
+
+    # -- the whole ------------------------------------------------------------------------------------------------
+
+    def clone(self, for_test: bool = False) -> Program:
+        """A deep copy; for a test, without the ops of training and what depends on them.
+
+        There, each `is_test` attribute is True too. Variables keep their names.
+        """
+        return cloned(self, Program(self.name), for_test)
+
+    def snapshot(self, fetches: Sequence[Variable | str] = ()) -> Graph:
+        """The program as a frozen graph in SSA form that computes `fetches`, in their order, and every effect.
+
+        Raises:
+            UnknownVariable: a fetch that the program does not have.
+            VerifyError: something that runs reads a variable before anything defines it.
+        """
+        return snapshot(self, fetches)
+
+    def to_string(self, throw_on_error: bool = False, with_details: bool = False) -> str:
+        """The program as text; with details, comments say what else variables carry and where ops were written."""
+        for argument in (throw_on_error, with_details):
+            if not isinstance(argument, bool):
+                raise ArgumentTypeError("to_string takes flags", "bool", type(argument).__name__)
+        return text_of_program(self, with_details)
+
+    def __str__(self) -> str:
+        return self.to_string()
+
+    def __repr__(self) -> str:
+        block = self.global_block()
+        return f"<Program {self.name!r}: {len(block.ops)} ops, {len(block.vars)} variables>"
+
+    # -- for the parts that build programs ------------------------------------------------------------------------
+
+    @property
+    def described(self) -> str:
+        """What an error calls it."""
+        return f"program {self.name!r} (made at {self.location})" if self.location else f"program {self.name!r}"
+
+    def edited(self) -> None:
+        """Notes a change: nothing made from the program before it may be used again."""
+        self.edits += 1
+        self.compiled.clear()
+
+    def bind_symbol(self, wanted: str, var: str) -> Dim:
+        """A symbol that the shape of `var` binds: `wanted`, or the next free name where another variable has that."""
+        name, n = wanted, 0
+        while self._symbols.get(name, var) != var:
+            n += 1
+            name = f"{wanted}_{n}"
+        self._symbols[name] = var
+        return symbol(name)
+
+    def symbol_owner(self, name: str) -> str | None:
+        """The variable whose shape binds a symbol."""
+        return self._symbols.get(name)
+
+    def renamed(self, old: str, new: str) -> None:
+        self._symbols = {s: (new if v == old else v) for s, v in self._symbols.items()}
+        self.edited()
+
+    def adopt_symbols(self, other: Program) -> None:
+        self._symbols.update(other._symbols)
+
+    def late_gradient(self, name: str) -> Variable | None:
+        """The gradient variable `name`, if an `append_backward` can still give it."""
+        return late_gradient(self, name)

@@ -1,0 +1,192 @@
+"""Variables of a program: the handles that op constructors take and return."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from graphloss import dtypes
+from graphloss.errors import ShapeError, UnsupportedError
+from graphloss.ir.dims import Dim
+from graphloss.ir.indexing import Index, indexed
+from graphloss.ir.location import Location
+from graphloss.ir.printer import type_text
+from graphloss.ir.tensor import Tensor, cast
+from graphloss.ir.types import TensorType
+
+if TYPE_CHECKING:
+    from graphloss.ir.block import Block
+    from graphloss.ir.operator import Operator
+
+GRAD_SUFFIX = "@GRAD"
+
+
+class Variable(Tensor):
+    """A named value of a program.
+
+    Made by `data`, by op constructors and by `Block.create_var`, never directly. Python's operators and `v[...]` append
+    ops to the current program; `==` and `!=` do too, so compare handles by identity.
+    """
+
+    def __init__(
+        self,
+        block: Block,
+        name: str,
+        type: TensorType | None,
+        *,
+        persistable: bool = False,
+        stop_gradient: bool = False,
+        is_data: bool = False,
+        lod_level: int = 0,
+        location: Location | None = None,
+    ) -> None:
+        self.block = block
+        self._name = name
+        self._type = type
+        self._persistable = persistable
+        self._stop_gradient = stop_gradient
+        self.is_data = is_data
+        self.lod_level = lod_level
+        self.location = location
+        self.op: Operator | None = None  # the statement that first defines it
+
+    @property
+    def type(self) -> TensorType:
+        """Element type and symbolic shape."""
+        if self._type is None:
+            raise UnsupportedError(
+                f"variable {self._name!r} has no shape and dtype yet",
+                hint="give them to create_var, or let an op write the variable first",
+            )
+        return self._type
+
+    @property
+    def has_type(self) -> bool:
+        """Whether shape and dtype are known yet."""
+        return self._type is not None
+
+    def assume(self, type: TensorType) -> None:
+        """Gives shape and dtype to a variable that was made without."""
+        self._type = type
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @name.setter
+    def name(self, new: str) -> None:
+        self.block.rename(self._name, new)
+        self._name = new
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape, with -1 where a dimension is known at run time only; `type.shape` has the symbols."""
+        return tuple(d if isinstance(d, int) else -1 for d in self.type.shape)
+
+    @property
+    def dtype(self) -> str:
+        """The element type, as a plain string."""
+        return self.type.dtype
+
+    @property
+    def persistable(self) -> bool:
+        """Whether the scope keeps the value between runs."""
+        return self._persistable
+
+    @persistable.setter
+    def persistable(self, value: bool) -> None:
+        self._persistable = bool(value)
+        self.block.program.edited()
+
+    @property
+    def stop_gradient(self) -> bool:
+        """Whether no gradient flows into or through it."""
+        return self._stop_gradient
+
+    @stop_gradient.setter
+    def stop_gradient(self, value: bool) -> None:
+        self._stop_gradient = bool(value)
+        self.block.program.edited()
+
+    @property
+    def grad_name(self) -> str:
+        """The name of its gradient."""
+        return self._name + GRAD_SUFFIX
+
+    @property
+    def ndim(self) -> int:
+        return self.type.rank
+
+    def astype(self, dtype: object) -> Tensor:
+        """Appends a cast; the variable itself if it has that dtype."""
+        return cast(self, dtypes.canonical(dtype))
+
+    def __getitem__(self, index: Index) -> Tensor:
+        return indexed(self, index)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        # Without this, Python would ask for v[0], v[1], … for ever, since an index past a symbolic end is no error.
+        first: Dim | None = self.type.shape[0] if self.type.shape else None
+        if not isinstance(first, int):
+            raise ShapeError(
+                f"variable {self._name!r} cannot be iterated",
+                expected="a first dimension known when the program is built",
+                got=type_text(self.type),
+            )
+        return (self[i] for i in range(first))
+
+    def to_string(self, throw_on_error: bool = False, with_details: bool = False) -> str:
+        """One line of text; with details, what else the variable carries."""
+        kind = "feed " if self.is_data else "state " if self._persistable else ""
+        text = f"{kind}%{self._name} : {type_text(self._type) if self._type else 'untyped'}"
+        return f"{text}  ; {self.details_text}" if with_details else text
+
+    @property
+    def details_text(self) -> str:
+        """What else the variable carries, as text."""
+        return ", ".join(f"{k}={v}" for k, v in self._details().items())
+
+    def _details(self) -> dict[str, object]:
+        return {
+            "stop_gradient": self._stop_gradient,
+            "persistable": self._persistable,
+            "is_data": self.is_data,
+            "lod_level": self.lod_level,
+        }
+
+    def __str__(self) -> str:
+        return self.to_string()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.to_string()}>"
+
+    def numpy(self) -> None:
+        """Eager arrays only: a program's variable has a value in a run."""
+        raise self._eager_only("numpy", "fetch it: Executor.run(program, feed, fetch_list=[v])")
+
+    def backward(self) -> None:
+        """Eager arrays only: see `append_backward`."""
+        raise self._eager_only("backward", "use append_backward(loss) or gradients(targets, inputs)")
+
+    def gradient(self) -> None:
+        """Eager arrays only: see `gradients`."""
+        raise self._eager_only("gradient", "use gradients(targets, inputs), or fetch the name in grad_name")
+
+    def detach(self) -> None:
+        """Eager arrays only: see `stop_gradient`."""
+        raise self._eager_only("detach", "set stop_gradient, or give gradients() a no_grad_set")
+
+    def set_value(self, value: object) -> None:
+        """Eager arrays only: a run or the scope sets values."""
+        raise self._eager_only("set_value", "feed it, or set it in the scope")
+
+    def clear_gradient(self) -> None:
+        """Eager arrays only."""
+        raise self._eager_only("clear_gradient", "gradients of a program do not accumulate between runs")
+
+    def _eager_only(self, method: str, hint: str) -> UnsupportedError:
+        return UnsupportedError(
+            f"{method}() needs an eager array, and {self._name!r} is a variable of a program",
+            where=self.location,
+            hint=hint,
+        )
