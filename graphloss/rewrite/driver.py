@@ -182,9 +182,9 @@ class Rewriter(GraphBuilder):
             self._definition[name] = op
         if op.type == "fill":
             value = op.attr["value"]
-            assert isinstance(value, (int, float))
-            self._numbers[op.outputs[0]] = value
-        elif op.type == "expand" and op.inputs[0] in self._numbers:
+            if isinstance(value, (int, float)):  # and not a dimension, which is another number in each run
+                self._numbers[op.outputs[0]] = value
+        elif op.type in ("broadcast_to", "reshape", "unsqueeze", "squeeze") and op.inputs[0] in self._numbers:
             self._numbers[op.outputs[0]] = self._numbers[op.inputs[0]]
 
     # The end -------------------------------------------------------------------------------------------------------

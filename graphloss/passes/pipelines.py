@@ -1,0 +1,54 @@
+"""The order of the passes, with the reason of each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from graphloss.ir.graph import Graph
+from graphloss.options import CompileOptions
+from graphloss.passes.cse import Cse
+from graphloss.passes.dce import Dce
+from graphloss.passes.decompose import Decompose
+from graphloss.passes.desugar import Desugar
+from graphloss.passes.differentiate import Differentiate, Isolate, has_grad
+from graphloss.rewrite.pipeline import Observer, Pass, Repeat, run
+from graphloss.rewrite.trace import Trace
+
+DEFAULT: Final[tuple[Pass, ...]] = (
+    Dce(),  # what nobody asked for is not worth a rule
+    Desugar(),  # one spelling less for every rule below
+    Isolate(),  # from here on rules may look through any value that is left
+    Repeat(
+        "gradients",
+        (
+            Differentiate(),  # on the stable composites, so that the gradient is that of the exact formula
+            Desugar(),  # vjp rules may use spellings too
+        ),
+        has_grad,  # a gradient of a gradient is expanded in the next round
+    ),
+    Decompose(),  # no rule speaks of composites any more
+    Cse(),  # value and gradient share their parts
+    Dce(),  # drops what rules left behind
+)
+
+# The program as it was written, with the gradient of each op as it stands: what comparisons call "passes off".
+LOWER: Final[tuple[Pass, ...]] = (
+    Dce(),  # a gradient is expanded only if something needs it
+    Desugar(),  # spellings have no derivative of their own
+    Repeat("gradients", (Differentiate(), Desugar()), has_grad),
+    Decompose(),  # the scheduler knows primitive ops only
+    Dce(),  # parts of derivatives that nobody reads
+)
+
+
+def optimise(
+    graph: Graph, options: CompileOptions | None = None, trace: Trace | None = None, observer: Observer | None = None
+) -> Graph:
+    """`graph` in primitive ops: stabilised, differentiated and simplified, or only lowered where `options.passes` is False."""
+    passes = LOWER if options is not None and not options.passes else DEFAULT
+    return run(passes, graph, trace, observer)
+
+
+def lower_only(graph: Graph, trace: Trace | None = None, observer: Observer | None = None) -> Graph:
+    """`graph` in primitive ops as it was written: no rule, each derivative taken op by op."""
+    return run(LOWER, graph, trace, observer)
