@@ -1,0 +1,97 @@
+"""The reference evaluation: each op by its NumPy reference, nothing rewritten, nothing compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from graphloss.errors import GraphlossError, ShapeError, UnknownVariable
+from graphloss.ir import dims
+from graphloss.ir.dims import Dim, Equations, SymDim
+from graphloss.ir.graph import Graph
+from graphloss.ir.opdef import Array, OpDef, get
+from graphloss.ir.tensor import Tensor
+from graphloss.ir.types import TensorType
+
+
+class NumpyTensor(Tensor):
+    """A value with its array. Nobody else may write to the array."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+
+    @property
+    def type(self) -> TensorType:
+        return TensorType(self.array.dtype.name, self.array.shape)
+
+    def __repr__(self) -> str:
+        return f"NumpyTensor({self.array!r})"
+
+
+class NumpyMode:
+    """A Mode that computes at once: `with using(NumpyMode()): y = ops.exp(NumpyTensor(x))`."""
+
+    def apply(self, op: OpDef, inputs: Sequence[Tensor], attrs: Mapping[str, object]) -> tuple[Tensor, ...]:
+        arrays = []
+        for x in inputs:
+            if not isinstance(x, NumpyTensor):
+                raise TypeError(f"{op.name}: values of two modes are mixed ({type(x).__name__})")
+            arrays.append(x.array)
+        op.infer([x.type for x in inputs], attrs, Equations())  # raises what a program would raise
+        return tuple(NumpyTensor(a) for a in op.reference(arrays, attrs))
+
+
+def bind(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, int]:
+    """The value of each symbol that the shapes of `feeds` determine."""
+    env: dict[str, int] = {}
+    for name in (*graph.feeds, *graph.states):
+        if name not in feeds:
+            continue
+        declared, shape = graph.types[name].shape, feeds[name].shape
+        if len(declared) != len(shape):
+            raise ShapeError(f"{name} has the wrong rank", f"{graph.types[name]}", f"shape {shape}")
+        for d, n in zip(declared, shape, strict=True):
+            for name in dims.symbols(d):
+                if d == dims.symbol(name):
+                    env.setdefault(name, n)
+    for e in graph.equations:
+        known = dims.symbols(e.left) | dims.symbols(e.right)
+        if known <= env.keys() and dims.evaluate(e.left, env) != dims.evaluate(e.right, env):
+            raise ShapeError(f"{e.why}: {e} does not hold", dims.evaluate(e.left, env), dims.evaluate(e.right, env))
+    return env
+
+
+def resolve(attrs: Mapping[str, object], env: Mapping[str, int]) -> dict[str, object]:
+    """Attributes with each symbolic dimension replaced by its number."""
+
+    def number(value: object) -> object:
+        if isinstance(value, SymDim):
+            return dims.evaluate(value, env)
+        return tuple(number(v) for v in value) if isinstance(value, tuple) else value
+
+    return {k: number(v) for k, v in attrs.items()}
+
+
+def evaluate(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """Every value of `graph` by name, for arrays of its feeds and states. Ops that lack a feed are left out, with what needs them."""
+    values: dict[str, Array] = {n: np.asarray(feeds[n]) for n in (*graph.feeds, *graph.states) if n in feeds}
+    for name in feeds:
+        if name not in values:
+            raise UnknownVariable(name, (*graph.feeds, *graph.states))
+    env = bind(graph, values)
+    for op in graph.ops:
+        if all(n in values for n in op.inputs):
+            try:
+                out = get(op.type).reference([values[n] for n in op.inputs], resolve(op.attr, env))
+            except GraphlossError as error:
+                raise error.with_op(op.type, op.loc) from None
+            values.update(zip(op.outputs, out, strict=True))
+    return values
+
+
+def size_of(shape: Sequence[Dim], env: Mapping[str, int]) -> tuple[int, ...]:
+    """A shape in numbers."""
+    return tuple(dims.evaluate(d, env) for d in shape)

@@ -1,0 +1,229 @@
+"""Ops that take elements by index, and their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphloss import ops
+from graphloss.errors import LabelError, ShapeError
+from graphloss.ir import dims
+from graphloss.ir.dims import Dim, Equations
+from graphloss.ir.forms import Gather, Host, InRange, Pick
+from graphloss.ir.opdef import Array, Attrs, AttrSpec, Sample, Types
+from graphloss.ir.tensor import Tensor, apply, cast
+from graphloss.ir.types import TensorType
+from graphloss.ops import rules
+from graphloss.ops.define import define
+
+
+def out_of_range(what: str, position: Sequence[int], value: int, limit: int) -> LabelError:
+    """The error of an index `value` at `position` that is not in [0, limit)."""
+    place = f"row {position[0]}" if len(position) == 1 else f"position {list(position)}" if position else "the only position"
+    return LabelError(f"{what}: the index at {place} is out of range", f"0 <= index < {limit}", value)
+
+
+def check(what: str, index: Array, limit: int) -> None:
+    """LabelError for the first index outside [0, limit)."""
+    bad = (index < 0) | (index >= limit)
+    if bad.any():
+        place = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
+        raise out_of_range(what, place, int(index[place]), limit)
+
+
+def _checked_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
+    rules.expect(types[0], "int", "the index")
+    return (types[0],)
+
+
+def _checked(index: Array, limit: tuple[int, ...]) -> Array:
+    check("check_index", index, int(np.prod(limit, dtype=np.int64)))
+    return index.copy()
+
+
+define(
+    "check_index", ("index",), _checked_infer, _checked, attrs=(AttrSpec("limit", "shape"),), ulp=0, vjp=lambda *_: (None,),
+    lower=lambda t, o, a: InRange(dims.product(tuple(a["limit"]))),
+    samples=lambda rng: [Sample((np.array([[0, 3], [2, 1]]),), {"limit": (4,)}), Sample((np.zeros((0,), np.int32),), {"limit": (0,)})],
+    summary="The index itself, after a check that it lies in [0, Π limit).",
+)  # fmt: skip
+
+
+def _one_hot_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
+    (index,) = types
+    rules.expect(index, "int", "the index")
+    axis = rules.axis_of(attrs["axis"], index.rank + 1)
+    return (TensorType(attrs["dtype"], (*index.shape[:axis], *attrs["depth"], *index.shape[axis:])),)
+
+
+def _one_hot(index: Array, depth: tuple[int, ...], axis: int, dtype: str, strict: bool) -> Array:
+    if strict:
+        check("one_hot", index, depth[0])
+    return np.moveaxis(index[..., None] == np.arange(depth[0]), -1, axis).astype(dtype)
+
+
+def _one_hot_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tensor, ...]:
+    (index,) = operands
+    rank = index.type.rank + 1
+    axis = rules.axis_of(attrs["axis"], rank)
+    if attrs["strict"]:
+        index = apply("check_index", (index,), {"limit": attrs["depth"]})[0]
+    return (cast(ops.equal(ops.unsqueeze(index, axis), classes(attrs["depth"][0], axis, rank, index.type.dtype)), attrs["dtype"]),)
+
+
+define(
+    "one_hot", ("index",), _one_hot_infer, _one_hot, expand=_one_hot_expand, ulp=0, vjp=lambda *_: (None,),
+    attrs=(
+        AttrSpec("depth", "shape"), AttrSpec("axis", "axis", -1), AttrSpec("dtype", "dtype", "float32"), AttrSpec("strict", "bool", True),
+    ),
+    samples=lambda rng: [
+        Sample((rng.integers(0, 4, (2, 3)),), {"depth": (4,)}), Sample((rng.integers(0, 4, (2, 3)),), {"depth": (4,), "axis": 1}),
+        Sample((np.array([-1, 0, 4], np.int32),), {"depth": (4,), "strict": False, "dtype": "float64"}),
+        Sample((np.zeros((0,), np.int64),), {"depth": (3,)}),
+    ],
+    summary="1 at the index along a new axis of length depth, else 0; an index out of range is an error, or all 0 if not strict.",
+)  # fmt: skip
+
+
+def classes(n: Dim, axis: int, rank: int, dtype: str) -> Tensor:
+    """0 … n-1 along `axis` of a tensor whose other dimensions are 1."""
+    return ops.iota(tuple(n if i == axis else 1 for i in range(rank)), axis, dtype)
+
+
+def _pick_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
+    x, index = types
+    rules.expect(index, "int", "the index")
+    axis = rules.axis_of(attrs["axis"], x.rank)
+    rules.equal_shapes(x.shape[:axis] + x.shape[axis + 1 :], index.shape, equations, "pick")
+    return (x.with_shape(index.shape),)
+
+
+def _pick(x: Array, index: Array, axis: int) -> Array:
+    check("pick", index, x.shape[axis])
+    return np.take_along_axis(x, np.expand_dims(index, axis), axis).squeeze(axis)
+
+
+def _pick_vjp(
+    operands: Sequence[Tensor], outputs: Sequence[Tensor], g: Sequence[Tensor | None], attrs: Attrs
+) -> tuple[Tensor | None, ...]:
+    x, index = operands
+    assert g[0] is not None
+    axis = rules.axis_of(attrs["axis"], x.type.rank)
+    here = ops.equal(ops.unsqueeze(index, axis), classes(x.type.shape[axis], axis, x.type.rank, index.type.dtype))
+    return ops.where(here, ops.unsqueeze(g[0], axis), 0.0), None
+
+
+define(
+    "pick", ("x", "index"), _pick_infer, _pick, attrs=(AttrSpec("axis", "axis", -1),), vjp=_pick_vjp, linear=True, ulp=0,
+    lower=lambda t, o, a: Pick(rules.axis_of(a["axis"], t[0].rank)),
+    samples=lambda rng: [
+        Sample((rng.normal(size=(4, 3)), rng.integers(0, 3, 4))),
+        Sample((rng.normal(size=(4, 3)), rng.integers(0, 4, 3).astype(np.int32)), {"axis": 0}),
+        Sample((rng.normal(size=(2, 5, 3)), rng.integers(0, 5, (2, 3))), {"axis": 1}),
+        Sample((rng.normal(size=(4, 1)), np.zeros(4, np.int64))),
+        Sample((np.zeros((0, 3)), np.zeros(0, np.int64))),
+    ],
+    summary="The element of each row that the index names along an axis; an index out of range is an error that names the row.",
+    formula="out[n] = x[n, index[n]]",
+)  # fmt: skip
+
+
+def _gather_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
+    x, index = types
+    rules.expect(index, "int", "the index")
+    if x.rank == 0:
+        raise ShapeError("gather takes rows", "a rank of 1 or more", "rank 0")
+    return (x.with_shape(index.shape + x.shape[1:]),)
+
+
+def _gather(x: Array, index: Array) -> Array:
+    check("gather", index, x.shape[0])
+    return x[index]
+
+
+define(
+    "gather", ("x", "index"), _gather_infer, _gather, lower=lambda t, o, a: Gather(), linear=True, ulp=0,
+    vjp=lambda x, out, g, a: (ops.scatter_add(x[1], g[0], x[0].type.shape), None),
+    samples=lambda rng: [
+        Sample((rng.normal(size=(5, 3)), np.array([4, 0, 4, 2]))), Sample((rng.normal(size=(5,)), rng.integers(0, 5, (2, 3)))),
+        Sample((rng.normal(size=(5, 2)), np.zeros((0,), np.int64))),
+    ],
+    summary="The rows that the index names, along axis 0; indices are checked.", formula="out[i] = x[index[i]]",
+)  # fmt: skip
+
+
+def _scatter_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
+    index, updates = types
+    shape = tuple(attrs["shape"])
+    rules.expect(index, "int", "the index")
+    rules.expect(updates, "number", "the updates")
+    if not shape:
+        raise ShapeError("scatter_add adds to rows", "a rank of 1 or more", "rank 0")
+    rules.equal_shapes(updates.shape, index.shape + shape[1:], equations, "scatter_add")
+    return (updates.with_shape(shape),)
+
+
+def _scatter(index: Array, updates: Array, shape: tuple[int, ...]) -> Array:
+    check("scatter_add", index, shape[0])
+    out = np.zeros(shape, np.float64 if updates.dtype.kind == "f" else updates.dtype)
+    np.add.at(out, index, updates)  # in index order: the same bits each time
+    return out.astype(updates.dtype)
+
+
+define(
+    "scatter_add", ("index", "updates"), _scatter_infer, _scatter, attrs=(AttrSpec("shape", "shape"),), linear=True, ulp=1,
+    lower=lambda t, o, a: Host(lambda arrays, shapes: (_scatter(arrays[0], arrays[1], shapes[0]),)),
+    vjp=lambda x, out, g, a: (None, ops.gather(g[0], x[0])),
+    samples=lambda rng: [
+        Sample((np.array([4, 0, 4, 2]), rng.normal(size=(4, 3))), {"shape": (5, 3)}),
+        Sample((rng.integers(0, 5, (2, 3)), rng.normal(size=(2, 3))), {"shape": (5,)}),
+        Sample((np.zeros((0,), np.int64), np.zeros((0, 2))), {"shape": (3, 2)}),
+    ],
+    summary="Zeros of `shape` to whose rows the updates are added; repeated indices add up, in order.",
+    formula="out[index[i]] += updates[i]",
+)  # fmt: skip
+
+
+def check_index(index: Tensor, limit: Dim) -> Tensor:
+    """`index`, after a check that it lies in [0, limit)."""
+    return apply("check_index", (index,), {"limit": (limit,)})[0]
+
+
+def one_hot(index: Tensor, depth: Dim, *, axis: int = -1, dtype: str = "float32", strict: bool = True) -> Tensor:
+    """1 at `index` along a new axis of length `depth`, else 0; an index out of range raises, or gives all 0 if not `strict`."""
+    axis = rules.axis_of(axis, index.type.rank + 1)
+    return apply("one_hot", (index,), {"depth": (depth,), "axis": axis, "dtype": dtype, "strict": strict})[0]
+
+
+def pick(x: Tensor, index: Tensor, axis: int = -1) -> Tensor:
+    """x[…, index[…], …] along `axis`: `index` has x's shape without that axis."""
+    return apply("pick", (x, index), {"axis": rules.axis_of(axis, x.type.rank)})[0]
+
+
+def gather(x: Tensor, index: Tensor) -> Tensor:
+    """The rows x[index]; an index of shape [N, 1] counts as [N]."""
+    if index.type.rank == 2 and index.type.shape[1] == 1:
+        index = ops.squeeze(index, 1)
+    return apply("gather", (x, index), {})[0]
+
+
+def scatter_add(index: Tensor, updates: Tensor, shape: Sequence[Dim]) -> Tensor:
+    """Zeros of `shape` with updates[i] added to row index[i]."""
+    return apply("scatter_add", (index, updates), {"shape": tuple(shape)})[0]
+
+
+def gather_nd(x: Tensor, index: Tensor) -> Tensor:
+    """x[index[i, 0], index[i, 1], …]: the last axis of `index`, of known length K <= rank of x, holds positions in the first K axes."""
+    k = index.type.shape[-1] if index.type.rank else 0
+    shape = x.type.shape
+    if not isinstance(k, int) or not 1 <= k <= len(shape):
+        raise ShapeError("the last axis of the index counts axes of the operand", f"1 to {len(shape)}", k)
+    flat: Tensor | None = None
+    for axis in range(k):
+        one = check_index(ops.getitem(index, (..., axis)), shape[axis])
+        one = cast(one, "int64")
+        flat = one if flat is None else flat * ops.size((shape[axis],)) + one
+    assert flat is not None
+    rows = ops.reshape(x, (dims.product(shape[:k]), *shape[k:]))
+    return apply("gather", (rows, flat), {})[0]
