@@ -4,6 +4,7 @@ from graphloss.ir.tensor import cast
 from graphloss.ops.algebra import matmul, mul_flat
 from graphloss.ops.constants import assign, fill, iota, ones_like, size, zeros_like
 from graphloss.ops.define import unbroadcast
+from graphloss.ops.documented import binary_cross_entropy, clamped_log, detach, require_nonzero
 from graphloss.ops.elementwise import add, div, floordiv, maximum, minimum, mod, mul, pow, sub
 from graphloss.ops.index import check_index, gather, gather_nd, one_hot, pick, scatter_add
 from graphloss.ops.logic import (
@@ -92,16 +93,19 @@ __all__ = [
     "asin",
     "assign",
     "atan",
+    "binary_cross_entropy",
     "broadcast_to",
     "cast",
     "ceil",
     "check_index",
     "clamp_max",
     "clamp_min",
+    "clamped_log",
     "clip",
     "concat",
     "cos",
     "cosh",
+    "detach",
     "digamma",
     "div",
     "equal",
@@ -154,6 +158,7 @@ __all__ = [
     "reduce_min",
     "reduce_prod",
     "reduce_sum",
+    "require_nonzero",
     "reshape",
     "round",
     "rsqrt",
