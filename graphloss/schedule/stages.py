@@ -164,14 +164,7 @@ def _levels(s: Staged) -> None:
             for b in item.outputs:
                 producers.setdefault(b, []).append(i)
         edges.append(found)
-    early = [0] * len(order)
-    for i, found in enumerate(edges):
-        early[i] = max((early[j] + gap for j, gap in found), default=0)
-    last = max(early, default=0)
-    late = [last] * len(order)
-    for i in range(len(order) - 1, -1, -1):
-        for j, gap in edges[i]:
-            late[j] = min(late[j], late[i] - gap)
+    late = _late(lowered, order, edges)
     for i, item in enumerate(order):
         if isinstance(item, Value):
             _place(s, item, late[i])
@@ -179,6 +172,26 @@ def _levels(s: Staged) -> None:
             _place_root(s, i, item, late[i])
         else:
             s.host_level[i] = late[i]
+
+
+def _late(lowered: Lowered, order: list[Value | HostCall | Root], edges: list[list[tuple[int, int]]]) -> list[int]:
+    """The level of each item: as late as tensors that are stored allow, and otherwise where its operands are.
+
+    A sum that only the loss value needs thus joins the kernel of the gradient instead of asking for one of its own.
+    """
+    early = [0] * len(order)
+    for i, found in enumerate(edges):
+        early[i] = max((early[j] + gap for j, gap in found), default=0)
+    free = 1 + max(early, default=0)
+    level = [early[i] if isinstance(x, Root) and lowered.atoms.strides(x.strides) else free for i, x in enumerate(order)]
+    for i in range(len(order) - 1, -1, -1):
+        if level[i] < free:
+            for j, gap in edges[i]:
+                level[j] = min(level[j], level[i] - gap)
+    for i, found in enumerate(edges):
+        if level[i] == free:
+            level[i] = max((level[j] + gap for j, gap in found if edges[j]), default=early[i])
+    return level
 
 
 def _place(s: Staged, v: Value, level: int) -> None:
