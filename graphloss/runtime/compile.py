@@ -1,0 +1,113 @@
+"""From a graph to something that runs: every stage in order."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from graphloss.codegen import jit
+from graphloss.codegen.kernel import emit_module
+from graphloss.codegen.table import Table
+from graphloss.codegen.target import Target
+from graphloss.ir.graph import Graph
+from graphloss.ir.printer import print_graph
+from graphloss.ir.verify import verify
+from graphloss.options import CompileOptions
+from graphloss.passes.pipelines import optimise
+from graphloss.rewrite.pipeline import Dump, Observer, observers, verifying
+from graphloss.rewrite.trace import Trace
+from graphloss.runtime.cache import default_cache
+from graphloss.schedule.kernel import Kernel
+from graphloss.schedule.kernel_text import print_kernel
+from graphloss.schedule.plan import Plan, schedule
+from graphloss.schedule.values import HostCall
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Kernels that run one after the other without a host call between them: one native call."""
+
+    kernels: tuple[Kernel, ...]
+
+
+@dataclass
+class Code:
+    """Everything that compiling a graph made; what `explain` and `Compiled` read."""
+
+    source: Graph
+    graph: Graph
+    plan: Plan
+    parts: tuple[Segment | HostCall, ...]
+    table: Table
+    loaded: jit.Loaded | None
+    trace: Trace
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def compile_graph(graph: Graph, options: CompileOptions, *, check: bool = False) -> Code:
+    """Rewrite, schedule, emit, assemble, link. With `check`, every pass's result is verified."""
+    seconds: dict[str, float] = {}
+    clock = _Clock(seconds)
+    folder = options.dump_folder()
+    trace = Trace()
+    primitive = optimise(graph, options, trace, _observer(folder, check))
+    clock("passes")
+    plan = schedule(primitive)
+    parts = _segments(plan)
+    clock("schedule")
+    table = Table.build(plan.kernels)
+    loaded = None
+    if plan.kernels:
+        names = [[k.name for k in p.kernels] for p in parts if isinstance(p, Segment)]
+        module = emit_module(plan.kernels, table, Target.host(), names)
+        text = str(module)
+        clock("emit")
+        loaded = jit.load(text, [f"run_{i}" for i in range(len(names))], cache=default_cache() if options.cache else None)
+        clock("link")
+    if folder is not None:
+        _dump(folder, plan, loaded)
+    return Code(graph, primitive, plan, parts, table, loaded, trace, seconds)
+
+
+class _Clock:
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.seconds, self.last = seconds, time.perf_counter()
+
+    def __call__(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = now - self.last
+        self.last = now
+
+
+def _observer(folder: Path | None, check: bool) -> Observer | None:
+    several: list[Observer] = []
+    if check:
+        several.append(verifying(verify))
+    if folder is not None:
+        several.append(Dump(folder, print_graph))
+    return observers(*several) if several else None
+
+
+def _segments(plan: Plan) -> tuple[Segment | HostCall, ...]:
+    parts: list[Segment | HostCall] = []
+    run: list[Kernel] = []
+    for step in plan.steps:
+        if isinstance(step, Kernel):
+            run.append(step)
+            continue
+        if run:
+            parts.append(Segment(tuple(run)))
+            run = []
+        parts.append(step)
+    if run:
+        parts.append(Segment(tuple(run)))
+    return tuple(parts)
+
+
+def _dump(folder: Path, plan: Plan, loaded: jit.Loaded | None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "80-kernels.gll").write_text("\n".join(print_kernel(k) for k in plan.kernels), encoding="utf-8")
+    if loaded is not None:
+        (folder / "90-code.ll").write_text(loaded.llvm_ir(), encoding="utf-8")
+        (folder / "91-code.s").write_text(loaded.assembly(), encoding="utf-8")

@@ -1,0 +1,166 @@
+"""A compiled graph as a callable on arrays: sizes, buffers, native calls, status."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from graphloss import dtypes
+from graphloss.codegen.table import DISPATCH, NO_ROW, STATUS, STATUS_WORDS
+from graphloss.ir import dims
+from graphloss.options import CompileOptions
+from graphloss.runtime import threads
+from graphloss.runtime.bind import array_of, bind
+from graphloss.runtime.buffers import POOL
+from graphloss.runtime.compile import Code, Segment
+from graphloss.runtime.prepare import address
+from graphloss.runtime.status import check_nonempty, failed_check
+
+Array = npt.NDArray[Any]
+_Entry: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_ALIGN: Final = 64
+
+
+class _Binding:
+    """What depends on the shapes of a run only: sizes, result shapes, memory for values between kernels."""
+
+    def __init__(self, code: Code, inputs: Sequence[str], shapes: tuple[tuple[int, ...], ...]) -> None:
+        types = code.graph.types
+        self.shapes = shapes
+        self.env = bind(types, list(zip(inputs, shapes, strict=True)), code.graph.equations)
+        check_nonempty(code.plan.nonempty, self.env)
+        table = code.table
+        self.words = (ctypes.c_int64 * table.slots)()
+        for i, d in enumerate(table.dims):
+            self.words[table.first_dim + i] = dims.evaluate(d, self.env)
+        self.status = np.empty((max(table.checks, 1), STATUS_WORDS), np.int64)
+        self.words[STATUS] = address(self.status)
+        self.argument = ctypes.addressof(self.words)
+        self.arrays: dict[str, Array] = {}
+        self.results: list[tuple[int, str, tuple[int, ...], np.dtype[Any]]] = []
+        outputs = set(code.plan.results.values())
+        index = {b: table.first_buffer + i for i, b in enumerate(table.buffers)}
+        self._arena(code, outputs, index)
+        self.inputs = [index.get(name, -1) for name in inputs]
+        for name, buffer in code.plan.results.items():
+            shape = tuple(dims.evaluate(n, self.env) for n in types[name].shape)
+            self.results.append((index.get(buffer, -1), buffer, shape, np.dtype(types[name].dtype)))
+
+    def _arena(self, code: Code, outputs: set[str], index: dict[str, int]) -> None:
+        """One block for all buffers between kernels."""
+        offsets: list[tuple[str, int, tuple[int, ...], str]] = []
+        total = 0
+        for b in code.plan.buffers.values():
+            if b.role in ("temp", "partial") and b.name not in outputs:
+                shape = tuple(dims.evaluate(n, self.env) for n in b.shape)
+                offsets.append((b.name, total, shape, b.dtype))
+                size = int(np.prod(shape, dtype=np.int64)) * dtypes.itemsize(b.dtype)
+                total += -(-size // _ALIGN) * _ALIGN
+        memory = POOL.empty((total + _ALIGN,), "uint8")
+        base = -address(memory) % _ALIGN
+        for name, offset, shape, dtype in offsets:
+            view = memory[base + offset : base + offset + int(np.prod(shape, dtype=np.int64)) * dtypes.itemsize(dtype)]
+            self.arrays[name] = view.view(dtype).reshape(shape)
+            if name in index:
+                self.words[index[name]] = address(memory) + base + offset
+
+
+def _plain(array: Array) -> bool:
+    flags = array.flags
+    return flags.c_contiguous and flags.aligned
+
+
+class Compiled:
+    """`run(arrays)` computes the results of a graph; several threads may run one Compiled.
+
+    Arrays come in the order of `inputs` (feeds, then states); results in the order of the graph's results.
+    """
+
+    def __init__(self, code: Code, options: CompileOptions) -> None:
+        self.code = code
+        self.options = options
+        self.inputs = (*code.graph.feeds, *code.graph.states)
+        self._types = [code.graph.types[n] for n in self.inputs]
+        self._dtypes = [np.dtype(t.dtype) for t in self._types]
+        self._local = threading.local()
+        self._steps: list[tuple[Any, Any]] = []
+        number = 0
+        for part in code.parts:
+            if isinstance(part, Segment):
+                assert code.loaded is not None
+                self._steps.append((_Entry(code.loaded[f"run_{number}"]), None))
+                number += 1
+            else:
+                self._steps.append((None, part))
+
+    def run(self, values: Sequence[object]) -> list[Array]:
+        """The results for these inputs; raises before anything is returned if a check fails."""
+        arrays: list[Array] = []
+        for i, value in enumerate(values):
+            if type(value) is not np.ndarray or value.dtype is not self._dtypes[i] or not _plain(value):
+                value = self._array(i, value)
+            arrays.append(value)
+        shapes = tuple([a.shape for a in arrays])
+        binding: _Binding | None = getattr(self._local, "binding", None)
+        if binding is None or binding.shapes != shapes:
+            binding = self._local.binding = _Binding(self.code, self.inputs, shapes)
+        return self._call(binding, arrays)
+
+    def _array(self, i: int, value: object) -> Array:
+        array = array_of(self.inputs[i], value, self._types[i])
+        return array
+
+    def _call(self, binding: _Binding, arrays: list[Array]) -> list[Array]:
+        words = binding.words
+        for slot, array in zip(binding.inputs, arrays, strict=True):
+            if slot >= 0:
+                words[slot] = address(array)
+        results: list[Array] = []
+        fresh: dict[str, Array] = {}
+        for slot, buffer, shape, dtype in binding.results:
+            array = POOL.empty(shape, dtype)
+            results.append(array)
+            fresh[buffer] = array
+            if slot >= 0:
+                words[slot] = address(array)
+        if self.code.table.checks:
+            binding.status[:, 0] = NO_ROW
+            binding.status[:, 2] = 0
+        n = self.options.num_threads()
+        if n > 1:
+            threads.ensure(n)
+            words[DISPATCH] = threads.dispatch_address()
+        else:
+            words[DISPATCH] = 0
+        for entry, host in self._steps:
+            if entry is not None:
+                entry(binding.argument)
+                if self.code.table.checks:
+                    self._check(binding)
+            else:
+                self._host(host, binding, arrays, fresh)
+        return results
+
+    def _check(self, binding: _Binding) -> None:
+        status = binding.status
+        if (status[:, 0] != NO_ROW).any():
+            bad = [(i, int(s[0]), int(s[1])) for i, s in enumerate(status) if s[0] != NO_ROW]
+            raise failed_check(self.code.plan.sites, bad, binding.env)
+
+    def _host(self, host: Any, binding: _Binding, arrays: list[Array], fresh: dict[str, Array]) -> None:
+        def find(name: str) -> Array:
+            if name in fresh:
+                return fresh[name]
+            if name in binding.arrays:
+                return binding.arrays[name]
+            return arrays[self.inputs.index(name)]
+
+        outputs = [find(b) for b in host.outputs]
+        computed = host.form.fn(tuple(find(b) for b in host.inputs), tuple(o.shape for o in outputs))
+        for out, value in zip(outputs, computed, strict=True):
+            np.copyto(out, value)

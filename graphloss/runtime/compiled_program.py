@@ -1,0 +1,89 @@
+"""CompiledProgram and the strategies of Fluid, mapped onto compile options."""
+
+from __future__ import annotations
+
+from graphloss.errors import ArgumentTypeError, UnsupportedError
+from graphloss.ir.program import Program
+from graphloss.options import CompileOptions
+
+
+class BuildStrategy:
+    """Fluid's switches. `fuse_elewise_add_act_ops` and `enable_auto_fusion` are always on here; `passes=False` switches every
+    rewrite off (graphloss's own switch); the others are accepted and have no effect on one machine."""
+
+    class ReduceStrategy:
+        AllReduce = 0
+        Reduce = 1
+
+    class GradientScaleStrategy:
+        CoeffNumDevice = 0
+        One = 1
+        Customized = 2
+
+    def __init__(self) -> None:
+        self.passes = True
+        self.fuse_elewise_add_act_ops = False
+        self.enable_auto_fusion = False
+        self.memory_optimize: bool | None = None
+        self.enable_inplace = True
+        self.debug_graphviz_path = ""
+        self.cache_runtime_context = False
+        self.remove_unnecessary_lock = True
+        self.enable_sequential_execution = False
+        self.reduce_strategy = self.ReduceStrategy.AllReduce
+        self.gradient_scale_strategy = self.GradientScaleStrategy.CoeffNumDevice
+        self.num_trainers = 1
+        self.trainer_id = 0
+        self.fuse_all_reduce_ops: bool | None = None
+        self.fuse_broadcast_ops: bool | None = None
+        self.fuse_all_optimizer_ops = False
+        self.sync_batch_norm = False
+
+
+class ExecutionStrategy:
+    """`num_threads`: threads that kernels may use (0: as `set_num_threads` says); the others are accepted and have no effect."""
+
+    def __init__(self) -> None:
+        self.num_threads = 0
+        self.num_iteration_per_drop_scope = 100
+        self.num_iteration_per_run = 1
+        self.use_thread_barrier = False
+        self.allow_op_delay = False
+
+
+class CompiledProgram:
+    """A program with its own compile options; `Executor.run` takes it wherever it takes a Program.
+
+    Raises:
+        ArgumentTypeError: `program` is not a Program.
+    """
+
+    def __init__(self, program: Program, build_strategy: BuildStrategy | None = None) -> None:
+        if not isinstance(program, Program):
+            raise ArgumentTypeError("CompiledProgram takes a Program", expected="Program", got=type(program).__name__)
+        self.program = program
+        self._build = build_strategy or BuildStrategy()
+        self._execution = ExecutionStrategy()
+        self._parallel = False
+
+    def with_data_parallel(
+        self,
+        loss_name: str | None = None,
+        build_strategy: BuildStrategy | None = None,
+        exec_strategy: ExecutionStrategy | None = None,
+        share_vars_from: CompiledProgram | None = None,
+        places: object = None,
+    ) -> CompiledProgram:
+        """Takes the strategies. One place computes the whole batch with all its threads, which is what splitting would give."""
+        if self._parallel:
+            raise UnsupportedError("with_data_parallel was called already")
+        self._parallel = True
+        self._build = build_strategy or self._build
+        self._execution = exec_strategy or self._execution
+        return self
+
+    def options(self, base: CompileOptions) -> CompileOptions:
+        threads = self._execution.num_threads or base.threads
+        return CompileOptions(
+            passes=base.passes and self._build.passes, dump=base.dump, threads=threads, check_values=base.check_values, cache=base.cache,
+        )  # fmt: skip

@@ -1,0 +1,187 @@
+"""The Executor: runs a program with feeds, returns fetches, and commits state when everything succeeded."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy.typing as npt
+
+from graphloss.errors import ArgumentTypeError, ClosedError, FeedError, UnknownVariable, nearest_name_hint
+from graphloss.ir.defaults import default_main_program
+from graphloss.ir.program import Program
+from graphloss.ir.variable import Variable
+from graphloss.options import CompileOptions
+from graphloss.runtime.compile import compile_graph
+from graphloss.runtime.compiled import Compiled
+from graphloss.runtime.compiled_program import CompiledProgram
+from graphloss.runtime.scope import Scope, global_scope
+
+Array = npt.NDArray[Any]
+_DEFAULT = CompileOptions()
+
+
+class Executor:
+    """Runs programs on the CPU.
+
+    Args:
+        place: `CPUPlace()` or None.
+        options: compile options of all its runs.
+
+    Example:
+        >>> import numpy as np
+        >>> import graphloss as gl
+        >>> main = gl.Program()
+        >>> with gl.program_guard(main):
+        ...     x = gl.data(name="x", shape=[None], dtype="float32")
+        ...     y = x * 2.0
+        >>> gl.Executor(gl.CPUPlace()).run(main, feed={"x": np.ones(3, "float32")}, fetch_list=[y])
+        [array([2., 2., 2.], dtype=float32)]
+    """
+
+    def __init__(self, place: object = None, options: CompileOptions | None = None) -> None:
+        self.place = place
+        self.options = options or _DEFAULT
+        self._closed = False
+
+    def close(self) -> None:
+        """A later `run` is a ClosedError."""
+        self._closed = True
+
+    def run(
+        self,
+        program: Program | CompiledProgram | None = None,
+        feed: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None,
+        fetch_list: Sequence[Variable | str] | Variable | str | None = None,
+        feed_var_name: str = "feed",
+        fetch_var_name: str = "fetch",
+        scope: Scope | None = None,
+        return_numpy: bool = True,
+        use_program_cache: bool = False,
+        return_merged: bool = True,
+        use_prune: bool = False,
+    ) -> list[Array]:
+        """Runs `program` and returns the fetched arrays, in order.
+
+        Everything that has an effect runs (writes of optimisers, random ops), and what the fetches need. Persistable variables are read
+        from and written to `scope` (default: `global_scope()`); all of them are written together at the end, so a run that raises
+        changes nothing.
+
+        Args:
+            program: default: the default main program.
+            feed: arrays by variable name. Checked by name, rank, known dimensions and dtype; converted only where nothing is lost.
+            fetch_list: variables or names; any intermediate, a gradient `x@GRAD`, the same one twice.
+            scope: where persistable variables live.
+            feed_var_name, fetch_var_name, return_numpy, use_program_cache, return_merged, use_prune: as in Fluid; programs are
+                always cached, and edits are always seen.
+
+        Raises:
+            ClosedError: after `close()`.
+            ArgumentTypeError: an argument of the wrong kind.
+            FeedError, ShapeError, DtypeError: a feed that is missing, unknown or does not fit.
+            UnknownVariable: a fetch that the program does not have.
+            LabelError: an index in the data is out of range; the message names row and value.
+        """
+        if self._closed:
+            raise ClosedError("this executor is closed", hint="make a new Executor")
+        options = self.options
+        if isinstance(program, CompiledProgram):
+            options = program.options(options)
+            program = program.program
+        elif program is None:
+            program = default_main_program()
+        elif not isinstance(program, Program):
+            raise ArgumentTypeError("run takes a Program", expected="Program or CompiledProgram", got=type(program).__name__)
+        fetches = _fetches(fetch_list)
+        feeds = _feeds(feed)
+        key = (tuple([f.name if isinstance(f, Variable) else f for f in fetches]), options)
+        compiled = program.compiled.get(key)
+        if not isinstance(compiled, Compiled):
+            compiled = _compile(program, fetches, options)
+            program.compiled[key] = compiled
+        return _run(program, compiled, feeds, scope or global_scope(), len(fetches))
+
+
+def _compile(program: Program, fetches: Sequence[Variable | str], options: CompileOptions) -> Compiled:
+    graph = program.snapshot(fetches)
+    if not graph.ops and not graph.fetches:
+        warnings.warn("the program has nothing to run", UserWarning, stacklevel=4)
+    return Compiled(compile_graph(graph, options), options)
+
+
+def _run(program: Program, compiled: Compiled, feeds: Mapping[str, object], scope: Scope, fetched: int) -> list[Array]:
+    graph = compiled.code.graph
+    values: list[object] = []
+    try:
+        for name in graph.feeds:
+            values.append(feeds[name])
+    except KeyError:
+        raise _missing(program, feeds, graph.feeds) from None
+    if len(feeds) != len(graph.feeds):
+        _check_unused(program, feeds, graph.feeds)
+    for name in graph.states:
+        holder = scope.find_var(name)
+        if holder is None or holder.value is None:
+            raise FeedError(
+                f"persistable variable {name!r} has no value in the scope", expected="a value from an earlier run",
+                hint="run the startup program first, with the same scope",
+            )  # fmt: skip
+        values.append(holder.value)
+    results = compiled.run(values)
+    by_name = dict(zip(compiled.code.plan.results, results, strict=True))
+    out: list[Array] = []
+    for name in graph.fetches:
+        value = by_name[name]
+        out.append(value.copy() if any(value is o for o in out) else value)
+    for state, name in graph.writes:
+        # a fetched array belongs to the caller: the scope gets its own
+        value = by_name[name]
+        (scope.find_var(state) or scope.var(state)).value = value.copy() if name in graph.fetches else value
+    return out
+
+
+def _fetches(fetch_list: object) -> Sequence[Variable | str]:
+    if fetch_list is None:
+        return ()
+    if isinstance(fetch_list, (Variable, str)):
+        return (fetch_list,)
+    if isinstance(fetch_list, (list, tuple)):
+        for f in fetch_list:
+            if not isinstance(f, (Variable, str)):
+                raise ArgumentTypeError("a fetch is a Variable or its name", expected="Variable or str", got=type(f).__name__)
+        return fetch_list
+    raise ArgumentTypeError("fetch_list is a list of Variables or names", expected="list", got=type(fetch_list).__name__)
+
+
+def _feeds(feed: object) -> Mapping[str, object]:
+    if feed is None:
+        return {}
+    if isinstance(feed, Mapping):
+        return feed
+    if isinstance(feed, (list, tuple)) and len(feed) == 1 and isinstance(feed[0], Mapping):
+        return feed[0]
+    raise ArgumentTypeError("feed is a dict from variable names to arrays", expected="dict", got=type(feed).__name__)
+
+
+def _missing(program: Program, feeds: Mapping[str, object], needed: Sequence[str]) -> FeedError:
+    name = next(n for n in needed if n not in feeds)
+    known = program.global_block().vars
+    unknown = [n for n in feeds if n not in known]
+    hint = f"{unknown[0]!r} was fed, which the program does not have" if unknown else None
+    return FeedError(f"the run needs a feed of {name!r}", expected=known[name].to_string(), got=f"feeds {sorted(map(str, feeds))}", hint=hint)
+
+
+def _check_unused(program: Program, feeds: Mapping[str, object], needed: Sequence[str]) -> None:
+    """A feed that nothing reads is fine if the program has such an input; its shape and dtype are then nobody's concern."""
+    variables = program.global_block().vars
+    inputs = [n for n, v in variables.items() if v.is_data]
+    for name in feeds:
+        if name not in needed and name not in inputs:
+            if name in variables:
+                raise FeedError(
+                    f"{name!r} is no input of the program", expected="a variable made by data()", hint=nearest_name_hint(name, inputs)
+                )
+            raise UnknownVariable(str(name), inputs, what=f"a feed of {name!r}, which the program does not have")
+
+

@@ -1,0 +1,53 @@
+"""From the status block of a run to an exception that names variable, position, value and limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from graphloss.errors import GraphlossError, LabelError, ShapeError
+from graphloss.ir import dims
+from graphloss.schedule.kernel import CheckSite
+from graphloss.schedule.lower import NonEmpty
+
+
+def failed_check(sites: Sequence[CheckSite], rows: Sequence[tuple[int, int, int]], env: Mapping[str, int]) -> GraphlossError:
+    """`rows` holds (slot, position, value) of each failed check; the first op's lowest position is reported."""
+    slot, position, value = min(rows)
+    site = sites[slot]
+    index = _tensor_index(site, position, env)
+    limit = dims.evaluate(site.limit, env)
+    place = f"[{', '.join(map(str, index))}]" if index else ""
+    row = f"row {index[0]}: " if index else ""
+    return LabelError(
+        f"{row}{site.variable}{place} = {value} is out of range",
+        expected=f"an index in [0, {limit})",
+        got=str(value),
+        op=site.op,
+        where=site.loc,
+        hint="labels count from 0; give rows to leave out the ignore_index" if value < 0 or value >= limit else None,
+    )
+
+
+def _tensor_index(site: CheckSite, position: int, env: Mapping[str, int]) -> list[int]:
+    linear = 0
+    for size, stride in reversed(list(zip(site.axes, site.strides, strict=True))):
+        n = dims.evaluate(size, env)
+        position, i = divmod(position, n)
+        linear += i * dims.evaluate(stride, env)
+    shape = [dims.evaluate(s, env) for s in site.shape]
+    index: list[int] = []
+    for n in reversed(shape):
+        linear, i = divmod(linear, n)
+        index.append(i)
+    return index[::-1]
+
+
+def check_nonempty(conditions: Sequence[NonEmpty], env: Mapping[str, int]) -> None:
+    """A maximum over no elements is an error, where there is something to compute."""
+    for c in conditions:
+        if dims.evaluate(c.extent, env) == 0 and dims.evaluate(c.results, env) != 0:
+            raise ShapeError(
+                f"{c.op} over no elements of {c.variable!r}", expected="at least one element", got="0", op=c.op, where=c.loc,
+            )  # fmt: skip
+
+
