@@ -64,7 +64,9 @@ class Block:
         """
         if not isinstance(name, str):
             raise ArgumentTypeError("a variable is looked up by its name", "str", type(name).__name__)
-        found = self.vars.get(name) or self.program.late_gradient(name)
+        found = self.vars.get(name)
+        if found is None:
+            found = self.program.late_gradient(name)
         if found is None:
             raise UnknownVariable(name, self.vars)
         return found
@@ -178,7 +180,7 @@ class Block:
         `names` are theirs; by default they are generated. Role, name scope and location come from the context.
         """
         loc = user_location()
-        operands = tuple(self._own(op.name, x) for x in inputs)
+        operands = tuple(self.own(op.name, x) for x in inputs)
         seed = self.program.random_seed
         if op.random and seed and attrs.get("seed") == 0:
             attrs = {**attrs, "seed": seed}
@@ -207,7 +209,7 @@ class Block:
             DtypeError, ShapeError: the types differ.
         """
         loc = user_location()
-        target, source = self._own("write", var), self._own("write", value)
+        target, source = self.own("write", var), self.own("write", value)
         text = statement_text("write", target.name, source.name)
         if not target.has_type:
             target.assume(source.type)
@@ -267,7 +269,7 @@ class Block:
     def op_text(self, op: Op) -> str:
         return op_text(op, {n: self.vars[n].type for n in op.outputs})
 
-    def _own(self, op: str, x: Tensor) -> Variable:
+    def own(self, op: str, x: Tensor) -> Variable:
         """`x`, if it is a variable of this program."""
         if not isinstance(x, Variable):
             raise ArgumentTypeError(

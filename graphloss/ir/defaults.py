@@ -13,6 +13,7 @@ from graphloss.ir.program import Program
 
 _MAIN: Final = Program("main")
 _STARTUP: Final = Program("startup")
+_MAIN.location = _STARTUP.location = None  # nobody's line of code made them
 _main: ContextVar[Program | None] = ContextVar("graphloss_main_program", default=None)
 _startup: ContextVar[Program | None] = ContextVar("graphloss_startup_program", default=None)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import EllipsisType
-from typing import SupportsIndex, TypeAlias
+from typing import TypeAlias
 
 from graphloss.ir.tensor import Tensor
 
-Item: TypeAlias = SupportsIndex | slice | EllipsisType | None
+Item: TypeAlias = int | slice | EllipsisType | None
 Index: TypeAlias = Item | tuple[Item, ...]
 Indexer: TypeAlias = Callable[[Tensor, Index], Tensor]
 

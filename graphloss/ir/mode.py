@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from graphloss.ir.defaults import default_main_program
 from graphloss.ir.opdef import OpDef
-from graphloss.ir.tensor import Tensor, set_default_mode
+from graphloss.ir.tensor import Tensor
 
 
 class ProgramMode:
@@ -14,6 +14,3 @@ class ProgramMode:
 
     def apply(self, op: OpDef, inputs: Sequence[Tensor], attrs: Mapping[str, object]) -> tuple[Tensor, ...]:
         return default_main_program().current_block().append(op, inputs, attrs)
-
-
-set_default_mode(ProgramMode())

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from graphloss.errors import ArgumentTypeError, GraphlossError, VerifyError
 from graphloss.ir.dims import Equations, SymDim, lone, symbols
 from graphloss.ir.graph import Attr, Graph, Op
-from graphloss.ir.linear import Linear, linearise
+from graphloss.ir.linear import Linear, grad_parts, linearise
 from graphloss.ir.opdef import get
+from graphloss.ir.operator import GRAD
 from graphloss.ir.types import TensorType
 from graphloss.ir.variable import Variable
 
@@ -36,7 +37,7 @@ def snapshot(program: Program, fetches: Sequence[Variable | str] = ()) -> Graph:
     random = [o for op in linear.ops if get(op.type).random for o in op.outputs]
     needed = linear.depends((*results, *linear.writes.values(), *random))
     _check_defined(program, linear, needed)
-    ops = [op for op in linear.ops if not needed.isdisjoint(op.outputs)]
+    ops = [_needed_part(op, needed) for op in linear.ops if not needed.isdisjoint(op.outputs)]
     equations, types = _inferred(program, linear, ops, needed)
     canonical = equations.canonical
     types = {n: t.with_shape(tuple(map(canonical, t.shape))) for n, t in types.items()}
@@ -73,6 +74,20 @@ def _fetched(program: Program, fetch: Variable | str) -> str:
             hint="run the program that the variable was built in",
         )
     return fetch.name
+
+
+def _needed_part(op: Op, needed: set[str]) -> Op:
+    """`op`; of a grad op, the gradients that are needed."""
+    if op.type != GRAD:
+        return op
+    targets, wrt, seeds = grad_parts(op)
+    kept = [(x, out) for x, out in zip(wrt, op.outputs, strict=True) if out in needed]
+    attrs = op.attr
+    stopped = attrs["no_grad"]
+    assert isinstance(stopped, tuple)
+    attrs.update(n_wrt=len(kept), no_grad=tuple(n for n in stopped if n in needed))
+    inputs = (*targets, *(x for x, _ in kept), *seeds)
+    return replace(op, inputs=inputs, outputs=tuple(out for _, out in kept), attrs=tuple(attrs.items()))
 
 
 def _check_defined(program: Program, linear: Linear, needed: set[str]) -> None:

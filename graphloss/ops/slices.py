@@ -13,6 +13,7 @@ from graphloss.errors import ArgumentTypeError, IndexRangeError, ShapeError
 from graphloss.ir import dims
 from graphloss.ir.dims import Call, Dim, Equations, SymDim
 from graphloss.ir.forms import Slice
+from graphloss.ir.indexing import set_indexer
 from graphloss.ir.opdef import Array, Attrs, AttrSpec, Sample, Types
 from graphloss.ir.tensor import Tensor, apply
 from graphloss.ir.types import TensorType
@@ -194,6 +195,9 @@ def getitem(x: Tensor, key: Key | tuple[Key, ...]) -> Tensor:
     x = window(x, parts)
     x = ops.squeeze(x, gone) if gone else x
     return ops.unsqueeze(x, new) if new else x
+
+
+set_indexer(getitem)
 
 
 def _minimum(a: Dim, b: Dim) -> Dim:
