@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from graphloss.ir.dims import Dim
 from graphloss.ir.scalar import EXPENSIVE, FUNCTIONS
-from graphloss.ir.types import TensorType
 from graphloss.schedule.kernel import Buffer
 from graphloss.schedule.lower import row_major
 from graphloss.schedule.stages import Frame, Place, Staged
@@ -13,6 +13,15 @@ from graphloss.schedule.values import Call, Checked, Constant, Extent, Position,
 
 # A value of another kernel is computed again where that costs at most this much per element, otherwise read from memory.
 RECOMPUTE_LIMIT = 2 * EXPENSIVE + 4
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where a value lies in memory."""
+
+    buffer: str
+    offset: Dim
+    strides: tuple[tuple[int, Dim], ...]
 
 
 @dataclass(eq=False)
@@ -34,7 +43,7 @@ class Grouping:
         self.s = staged
         self.groups: list[Group] = []
         self._open: dict[tuple[Place, Frame | None, frozenset[int]], Group] = {}
-        self._stored: dict[int, tuple[str, tuple[tuple[int, object], ...]]] = {}
+        self._stored: dict[int, Stored] = {}
         self._positions = {x.id: i for i, x in enumerate(staged.order) if isinstance(x, Value)}
         self._count = 1 + max(self._positions, default=0)
         self._rank = self._ranks()
@@ -66,11 +75,28 @@ class Grouping:
         return self._open.setdefault(key, Group(place, frame))
 
     def _add_root(self, root: Root, place: Place, frame: Frame | None) -> None:
-        atoms = frozenset(self.s.lowered.atoms.strides(root.strides)) | self._atoms(root.value)
-        self._group(place, frame, atoms).roots.append(root)
+        v = root.value
         strides = self.s.lowered.atoms.strides(root.strides)
-        if set(strides) == self._atoms(root.value) and root.value.id not in self._stored and not self.s.is_leaf(root.value):
-            self._stored[root.value.id] = (root.buffer, tuple(strides.items()) + (("offset", root.offset),))
+        new = set(strides) == self._atoms(v) and v.id not in self._stored and not self.s.is_leaf(v)
+        if v.id in self.s.total or v.id in self.s.column:
+            if new and root.offset == 0 and strides == self._plain(v):
+                # the kernel that combines the partial results writes straight to the root's buffer
+                self._stored[v.id] = Stored(root.buffer, 0, tuple(strides.items()))
+                self._partial(v, root.buffer)
+                return
+            new = False
+        self._group(place, frame, frozenset(strides) | self._atoms(v)).roots.append(root)
+        if new:
+            self._stored[v.id] = Stored(root.buffer, root.offset, tuple(strides.items()))
+
+    def _partial(self, v: Value, buffer: str) -> None:
+        assert isinstance(v, Reduction)
+        self._group(self.s.place[v.id], self.s.frame[v.id], self._atoms(v.deps[0])).partials[v.id] = v
+        self.results[v.id] = buffer
+
+    def _plain(self, v: Value) -> dict[int, Dim]:
+        order = self._layout(v)
+        return dict(zip(order, row_major([self.s.lowered.atoms.sizes[a] for a in order]), strict=True))
 
     def _atoms(self, v: Value) -> frozenset[int]:
         return self.s.atoms[v.id]
@@ -167,30 +193,22 @@ class Grouping:
 
     def _load(self, v: Value) -> Read:
         """A load of the buffer that holds `v`; the group that computes `v` gets the store, or the partial result."""
-        atoms = self.s.lowered.atoms
-        if isinstance(v, Reduction) and (v.id in self.s.total or v.id in self.s.column):
-            group = self._group(self.s.place[v.id], self.s.frame[v.id], self._atoms(v.deps[0]))
-            group.partials[v.id] = v
         known = self._stored.get(v.id)
         if known is None:
-            order = self._layout(v)
-            shape = tuple(atoms.sizes[a] for a in order)
+            strides = self._plain(v)
             buffer = f"temp.{len(self.s.lowered.buffers)}"
-            self.s.lowered.buffers[buffer] = Buffer(buffer, v.dtype, TensorType(v.dtype, shape).shape, "temp")
-            strides = tuple(zip(order, row_major(shape), strict=True))
-            self._stored[v.id] = (buffer, (*strides, ("offset", 0)))
+            shape = tuple(self.s.lowered.atoms.sizes[a] for a in strides)
+            self.s.lowered.buffers[buffer] = Buffer(buffer, v.dtype, shape, "temp")
+            known = self._stored[v.id] = Stored(buffer, 0, tuple(strides.items()))
             if v.id in self.s.total or v.id in self.s.column:
-                self.results[v.id] = buffer
+                self._partial(v, buffer)
             else:
-                root = Root(v, buffer, 0, strides)
+                root = Root(v, buffer, 0, known.strides)
                 self._group(self.s.place[v.id], self.s.frame[v.id], self._atoms(v)).roots.append(root)
-            known = self._stored[v.id]
-        buffer, pairs = known
-        offset = next(p[1] for p in pairs if p[0] == "offset")
-        strides_ = tuple(p for p in pairs if p[0] != "offset")
         self._count += 1
-        read = Read(self._count, v.dtype, own=tuple(p[0] for p in strides_), buffer=buffer, offset=offset, strides=strides_)  # type: ignore[arg-type]
-        self.s.atoms[read.id] = frozenset(p[0] for p in strides_)  # type: ignore[misc]
+        own = tuple(a for a, _ in known.strides)
+        read = Read(self._count, v.dtype, own=own, buffer=known.buffer, offset=known.offset, strides=known.strides)
+        self.s.atoms[read.id] = frozenset(own)
         return read
 
     def _layout(self, v: Value) -> list[int]:

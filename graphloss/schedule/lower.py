@@ -197,6 +197,8 @@ class Lowering:
             self.refs[name] = self.read(buffer, t.shape)
 
     def form(self, op: Op, form: forms.Form, out: TensorType) -> Ref:
+        if isinstance(form, forms.Map):
+            return self.map(op, form.expr, out)
         if isinstance(form, forms.Fill):
             if isinstance(form.value, d.SymDim):
                 return Ref(self.value(Extent(0, out.dtype, dim=form.value), ("dim", out.dtype, form.value)), self.fresh(out.shape))

@@ -74,8 +74,7 @@ class KernelBuilder:
         partials = self._partials(row_size, inner, outer, alias)
         self._stores(roots)
         passes = 1 + max((n.at[0] for n in self.nodes if n.level == Level.ELEMENT or isinstance(n.action, RowReduce)), default=-1)
-        if self.tile != Tile.LANES_ARE_ROWS:
-            self._spread_passes()
+        self._spread_passes()
         split = not outer and inner is None and row is not None and not any(isinstance(n.action, RowReduce) for n in self.nodes)
         kernel = Kernel(
             self.name, self.tile, outer, row_size, inner, passes, tuple(self.nodes), tuple(self.buffers.values()),
@@ -284,6 +283,8 @@ class KernelBuilder:
 
     def _free_outputs(self) -> dict[str, list[tuple[int, Access]]]:
         """Per dtype the stores that write every element once, to buffers this kernel does not read: (pass, access)."""
+        if self.tile == Tile.LANES_ARE_ROWS:
+            return {}  # the whole row stays in registers
         read = {n.action.access.buffer for n in self.nodes if isinstance(n.action, (Load, IndexedLoad))}
         free: dict[str, list[tuple[int, Access]]] = {}
         for n in self.nodes:
