@@ -1,0 +1,108 @@
+"""Random tensors from the counter-based generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from graphloss.errors import AttrError, ShapeError
+from graphloss.ir.dims import Dim, Equations
+from graphloss.ir.forms import Host
+from graphloss.ir.opdef import Array, Attrs, AttrSpec, Lower, Sample, Types
+from graphloss.ir.tensor import Tensor, apply
+from graphloss.ir.types import TensorType
+from graphloss.ops import philox, rules
+from graphloss.ops.define import Samples, define
+
+ATTRS = (AttrSpec("shape", "shape"), AttrSpec("dtype", "dtype", "float32"), AttrSpec("seed", "int", 0))
+
+# draw(number of elements, seed, step, attributes) -> float64 numbers
+Draw = Callable[[int, int, int, Attrs], Array]
+
+
+def _infer(low: str, high: str) -> Callable[[Types, Attrs, Equations], tuple[TensorType, ...]]:
+    def infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
+        if len(types) > 1 or types and (types[0].dtype != "int64" or types[0].shape):
+            raise ShapeError("a random op takes at most one operand, its step", "i64[]", ", ".join(str(t) for t in types))
+        if not 0 <= attrs["seed"] < 1 << 63:
+            raise AttrError("the seed is out of range", "0 <= seed < 2**63", attrs["seed"])
+        if high and not attrs[low] <= attrs[high]:
+            raise AttrError(f"{low} is above {high}", f"{low} <= {high}", f"{attrs[low]} and {attrs[high]}")
+        out = TensorType(attrs["dtype"], tuple(attrs["shape"]))
+        rules.expect(out, "float", "the result")
+        return (out,)
+
+    return infer
+
+
+def _uniform(n: int, seed: int, step: int, attrs: Attrs) -> Array:
+    low, high = attrs["low"], attrs["high"]
+    dtype = np.dtype(attrs["dtype"])
+    out = (low + (high - low) * philox.unit(n, seed, step)).astype(dtype)
+    below = np.nextafter(dtype.type(high), dtype.type(low))
+    return np.where(out >= high, below, out)  # rounding may reach the end, which does not belong to it
+
+
+def _normal(n: int, seed: int, step: int, attrs: Attrs) -> Array:
+    return (attrs["mean"] + attrs["std"] * philox.gauss(n, seed, step)).astype(attrs["dtype"])
+
+
+def _reference(draw: Draw) -> Callable[..., Array]:
+    def reference(*step: Array, **attrs: object) -> Array:
+        shape = attrs["shape"]
+        assert isinstance(shape, tuple)
+        return _drawn(draw, step, shape, attrs)
+
+    return reference
+
+
+def _drawn(draw: Draw, step: Sequence[Array], shape: tuple[int, ...], attrs: Attrs) -> Array:
+    n = int(np.prod(shape, dtype=np.int64))
+    return draw(n, attrs["seed"], int(step[0]) if step else 0, attrs).reshape(shape)
+
+
+def _lower(draw: Draw) -> Lower:
+    def lower(types: Types, out: Types, attrs: Attrs) -> Host:
+        return Host(lambda arrays, shapes: (_drawn(draw, arrays, shapes[0], attrs),))
+
+    return lower
+
+
+def _samples(attrs: Attrs) -> Samples:
+    return lambda rng: [
+        Sample((), {"shape": (3, 5), **attrs}),
+        Sample((np.array(2**40),), {"shape": (7,), "dtype": "float64", "seed": 9, **attrs}),
+        Sample((), {"shape": (0, 2), **attrs}),
+        Sample((), {"shape": (), **attrs}),
+    ]
+
+
+for _name, _draw, _low, _high, _text in (
+    ("uniform", _uniform, "low", "high", "Numbers spread evenly over [low, high)."),
+    ("normal", _normal, "mean", "", "Numbers of the normal distribution with the given mean and standard deviation."),
+):
+    _second = AttrSpec(_high, "float", 1.0) if _high else AttrSpec("std", "float", 1.0)
+    define(
+        _name, ("step",), _infer(_low, _high), _reference(_draw), attrs=(*ATTRS, AttrSpec(_low, "float", 0.0), _second), lower=_lower(_draw),
+        vjp=lambda operands, out, g, a: (None,) * len(operands), variadic=True, random=True, ulp=0,
+        samples=_samples({_low: -1.0, _second.name: 2.0}),
+        summary=_text + " They follow from seed and step (an optional int64 operand) alone, on any machine.",
+        source="Philox 4x32-10",
+    )  # fmt: skip
+
+
+def uniform(
+    shape: Sequence[Dim], dtype: str = "float32", low: float = 0.0, high: float = 1.0, seed: int = 0, step: Tensor | None = None
+) -> Tensor:
+    """Numbers spread evenly over [low, high); another `step` (int64, 0-d) gives others of the same seed."""
+    attrs = {"shape": tuple(shape), "dtype": dtype, "seed": seed, "low": low, "high": high}
+    return apply("uniform", () if step is None else (step,), attrs)[0]
+
+
+def normal(
+    shape: Sequence[Dim], dtype: str = "float32", mean: float = 0.0, std: float = 1.0, seed: int = 0, step: Tensor | None = None
+) -> Tensor:
+    """Numbers of the normal distribution; another `step` (int64, 0-d) gives others of the same seed."""
+    attrs = {"shape": tuple(shape), "dtype": dtype, "seed": seed, "mean": mean, "std": std}
+    return apply("normal", () if step is None else (step,), attrs)[0]
