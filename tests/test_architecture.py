@@ -95,7 +95,7 @@ def import_faults(source: str, unit: str) -> list[str]:
             faults.append(line + f"{root} is imported outside {ONLY_IN[root]}")
         heavy = ON_FIRST_USE | (ON_FIRST_USE_IN_INTEGRATIONS if unit == "integrations" else set())
         if root in heavy:
-            if at_top:
+            if at_top and node.col_offset == 0:  # under TYPE_CHECKING it is only named
                 faults.append(line + f"{root} is imported before its first use")
         elif not at_top:
             faults.append(line + f"import of {module} is not at the top of the file")

@@ -181,9 +181,6 @@ class Block:
         """
         loc = user_location()
         operands = tuple(self.own(op.name, x) for x in inputs)
-        seed = self.program.random_seed
-        if op.random and seed and attrs.get("seed") == 0:
-            attrs = {**attrs, "seed": seed}
         try:
             types = op.infer([x.type for x in operands], attrs, self.program.equations)
         except GraphlossError as error:
@@ -199,8 +196,7 @@ class Block:
             loc,
             current_scope(),
         )
-        statement = self._push(entry)
-        return tuple(self._output(statement, op, n, t) for n, t in zip(names, types, strict=True))
+        return self.take(entry, types)
 
     def write(self, var: Variable, value: Tensor) -> None:
         """From here on, `var` means `value`; if `var` is persistable, each run that succeeds commits it to the scope.
@@ -221,7 +217,7 @@ class Block:
         )
         if not same:
             raise ShapeError("a write changes the shape", type_text(target.type), type_text(source.type), text, loc)
-        statement = self._push(Write(target.name, source.name, current_role(), loc, current_scope()))
+        statement = self.push(Write(target.name, source.name, current_role(), loc, current_scope()))
         if target.op is None:
             target.op = statement
 
@@ -290,11 +286,17 @@ class Block:
             )
         return x
 
-    def _push(self, entry: Op | Write) -> Operator:
+    def push(self, entry: Op | Write) -> Operator:
+        """Appends a statement as it is."""
         statement = Operator(self, entry)
         self.ops.append(statement)
         self.program.edited()
         return statement
+
+    def take(self, entry: Op, types: Sequence[TensorType]) -> tuple[Variable, ...]:
+        """Appends an op whose output types are known; its outputs are new variables."""
+        statement, op = self.push(entry), get(entry.type)
+        return tuple(self._output(statement, op, n, t) for n, t in zip(entry.outputs, types, strict=True))
 
     def _output(self, statement: Operator, op: OpDef, name: str, type: TensorType) -> Variable:
         differentiable = dtypes.is_float(type.dtype) and (op.vjp is not None or op.name == GRAD)

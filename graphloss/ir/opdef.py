@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -169,5 +170,5 @@ def all_ops() -> Iterator[OpDef]:
 
 
 def freeze(attrs: Mapping[str, object]) -> tuple[tuple[str, Attr], ...]:
-    """Attributes as they are stored in an Op."""
-    return tuple((k, v) for k, v in attrs.items())  # type: ignore[misc]
+    """Attributes as they are stored in an Op; NaN is one object, so that equal ops are equal."""
+    return tuple((k, math.nan if v != v else v) for k, v in attrs.items())  # type: ignore[misc]

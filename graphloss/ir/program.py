@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from graphloss.errors import ArgumentTypeError, IndexRangeError
+from graphloss.errors import ArgumentTypeError, IndexRangeError, ParseError
 from graphloss.ir.block import Block
 from graphloss.ir.clone import cloned
 from graphloss.ir.dims import Dim, Equations, symbol
@@ -13,7 +13,7 @@ from graphloss.ir.location import user_location
 from graphloss.ir.parameter import Parameter
 from graphloss.ir.reach import late_gradient
 from graphloss.ir.snapshot import snapshot
-from graphloss.ir.text import text_of_program
+from graphloss.ir.text import program_of_text, text_of_program
 from graphloss.ir.variable import Variable
 
 
@@ -118,6 +118,20 @@ class Program:
         block = self.global_block()
         return f"<Program {self.name!r}: {len(block.ops)} ops, {len(block.vars)} variables>"
 
+    @staticmethod
+    def parse_from_string(text: str | bytes) -> Program:
+        """The program that `to_string` wrote. Facts that only Python has are lost: the class Parameter, stop_gradient.
+
+        Raises:
+            ParseError: the text does not follow the grammar, with line and column.
+        """
+        if isinstance(text, bytes):
+            try:
+                text = text.decode()
+            except UnicodeDecodeError as error:
+                raise ParseError("the text is not UTF-8", 1, error.start + 1) from None
+        return program_of_text(text, Program())
+
     # -- for the parts that build programs ------------------------------------------------------------------------
 
     @property
@@ -142,6 +156,10 @@ class Program:
     def symbol_owner(self, name: str) -> str | None:
         """The variable whose shape binds a symbol."""
         return self._symbols.get(name)
+
+    def own_symbol(self, name: str, var: str) -> None:
+        """Says that the shape of `var` binds the symbol `name`, unless another's does."""
+        self._symbols.setdefault(name, var)
 
     def renamed(self, old: str, new: str) -> None:
         self._symbols = {s: (new if v == old else v) for s, v in self._symbols.items()}

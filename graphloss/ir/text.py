@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from graphloss.ir.dims import Equations, lone
+from graphloss.ir.graph import Op
 from graphloss.ir.operator import Operator, Write
+from graphloss.ir.parser import parse_statements
 from graphloss.ir.printer import declaration_text, equation_text, program_text, statement_text
 from graphloss.ir.variable import Variable
 
@@ -42,3 +45,31 @@ def _statement(op: Operator, variables: dict[str, Variable], with_details: bool)
         line += "  ; " + "; ".join(n for n in notes if n)
     # marked persistable after an op made it: the scope keeps it under its own name
     return [line, *(statement_text("write", n, n) for n in entry.outputs if variables[n].persistable)]
+
+
+def program_of_text(text: str, empty: Program) -> Program:
+    """Builds what `text` says into `empty`; the fetches of a graph's text are of no use to a program."""
+    found = parse_statements(text)
+    block = empty.global_block()
+    empty.name = found.name
+    empty.equations = Equations(tuple(found.equations))
+    for name in (*found.feeds, *found.states):
+        type, fed = found.types[name], name in found.feeds
+        block.create_var(name, type=type, persistable=not fed, stop_gradient=fed, is_data=fed)
+        for d in type.shape:
+            symbol = lone(d)
+            if symbol is not None:
+                empty.own_symbol(symbol, name)
+    for entry in found.statements:
+        if isinstance(entry, Op):
+            block.take(entry, [found.types[n] for n in entry.outputs])
+            continue
+        target = block.vars.get(entry.target)
+        if target is None:
+            kept = entry.target in found.kept
+            target = block.create_var(entry.target, type=found.types[entry.target], persistable=kept)
+        elif entry.target in found.kept:
+            target.persistable = True
+        if entry.target != entry.value:  # else it only says that the scope keeps what the op made
+            block.push(entry)
+    return empty
