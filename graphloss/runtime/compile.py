@@ -63,7 +63,9 @@ def compile_graph(graph: Graph, options: CompileOptions, *, check: bool = False)
         module = emit_module(plan.kernels, table, Target.host(), names)
         text = str(module)
         clock("emit")
-        loaded = jit.load(text, [f"run_{i}" for i in range(len(names))], cache=default_cache() if options.cache else None)
+        loaded = jit.load(
+            text, [f"run_{i}" for i in range(len(names))], cache=default_cache() if options.cache else None
+        )
         clock("link")
     if folder is not None:
         _dump(folder, plan, loaded)

@@ -15,10 +15,10 @@ from graphloss.codegen.table import DISPATCH, NO_ROW, STATUS, STATUS_WORDS
 from graphloss.ir import dims
 from graphloss.options import CompileOptions
 from graphloss.runtime import threads
-from graphloss.runtime.bind import array_of, bind
-from graphloss.runtime.buffers import POOL
+from graphloss.runtime import buffers
+from graphloss.runtime.bind import bind
 from graphloss.runtime.compile import Code, Segment
-from graphloss.runtime.prepare import address
+from graphloss.runtime.prepare import address, prepare_array
 from graphloss.runtime.status import check_nonempty, failed_check
 
 Array = npt.NDArray[Any]
@@ -61,18 +61,13 @@ class _Binding:
                 offsets.append((b.name, total, shape, b.dtype))
                 size = int(np.prod(shape, dtype=np.int64)) * dtypes.itemsize(b.dtype)
                 total += -(-size // _ALIGN) * _ALIGN
-        memory = POOL.empty((total + _ALIGN,), "uint8")
+        memory = buffers.empty((total + _ALIGN,), np.dtype(np.uint8))
         base = -address(memory) % _ALIGN
         for name, offset, shape, dtype in offsets:
             view = memory[base + offset : base + offset + int(np.prod(shape, dtype=np.int64)) * dtypes.itemsize(dtype)]
             self.arrays[name] = view.view(dtype).reshape(shape)
             if name in index:
                 self.words[index[name]] = address(memory) + base + offset
-
-
-def _plain(array: Array) -> bool:
-    flags = array.flags
-    return flags.c_contiguous and flags.aligned
 
 
 class Compiled:
@@ -85,8 +80,8 @@ class Compiled:
         self.code = code
         self.options = options
         self.inputs = (*code.graph.feeds, *code.graph.states)
-        self._types = [code.graph.types[n] for n in self.inputs]
-        self._dtypes = [np.dtype(t.dtype) for t in self._types]
+        types = [code.graph.types[n] for n in self.inputs]
+        self._declared = [(n, np.dtype(t.dtype), t.rank) for n, t in zip(self.inputs, types, strict=True)]
         self._local = threading.local()
         self._steps: list[tuple[Any, Any]] = []
         number = 0
@@ -100,20 +95,14 @@ class Compiled:
 
     def run(self, values: Sequence[object]) -> list[Array]:
         """The results for these inputs; raises before anything is returned if a check fails."""
-        arrays: list[Array] = []
-        for i, value in enumerate(values):
-            if type(value) is not np.ndarray or value.dtype is not self._dtypes[i] or not _plain(value):
-                value = self._array(i, value)
-            arrays.append(value)
+        arrays = [
+            prepare_array(name, v, dtype, ndim) for v, (name, dtype, ndim) in zip(values, self._declared, strict=True)
+        ]
         shapes = tuple([a.shape for a in arrays])
         binding: _Binding | None = getattr(self._local, "binding", None)
         if binding is None or binding.shapes != shapes:
             binding = self._local.binding = _Binding(self.code, self.inputs, shapes)
         return self._call(binding, arrays)
-
-    def _array(self, i: int, value: object) -> Array:
-        array = array_of(self.inputs[i], value, self._types[i])
-        return array
 
     def _call(self, binding: _Binding, arrays: list[Array]) -> list[Array]:
         words = binding.words
@@ -123,7 +112,7 @@ class Compiled:
         results: list[Array] = []
         fresh: dict[str, Array] = {}
         for slot, buffer, shape, dtype in binding.results:
-            array = POOL.empty(shape, dtype)
+            array = buffers.empty(shape, dtype)
             results.append(array)
             fresh[buffer] = array
             if slot >= 0:

@@ -92,7 +92,9 @@ class Executor:
         elif program is None:
             program = default_main_program()
         elif not isinstance(program, Program):
-            raise ArgumentTypeError("run takes a Program", expected="Program or CompiledProgram", got=type(program).__name__)
+            raise ArgumentTypeError(
+                "run takes a Program", expected="Program or CompiledProgram", got=type(program).__name__
+            )
         fetches = _fetches(fetch_list)
         feeds = _feeds(feed)
         key = (tuple([f.name if isinstance(f, Variable) else f for f in fetches]), options)
@@ -149,9 +151,13 @@ def _fetches(fetch_list: object) -> Sequence[Variable | str]:
     if isinstance(fetch_list, (list, tuple)):
         for f in fetch_list:
             if not isinstance(f, (Variable, str)):
-                raise ArgumentTypeError("a fetch is a Variable or its name", expected="Variable or str", got=type(f).__name__)
+                raise ArgumentTypeError(
+                    "a fetch is a Variable or its name", expected="Variable or str", got=type(f).__name__
+                )
         return fetch_list
-    raise ArgumentTypeError("fetch_list is a list of Variables or names", expected="list", got=type(fetch_list).__name__)
+    raise ArgumentTypeError(
+        "fetch_list is a list of Variables or names", expected="list", got=type(fetch_list).__name__
+    )
 
 
 def _feeds(feed: object) -> Mapping[str, object]:
@@ -169,7 +175,12 @@ def _missing(program: Program, feeds: Mapping[str, object], needed: Sequence[str
     known = program.global_block().vars
     unknown = [n for n in feeds if n not in known]
     hint = f"{unknown[0]!r} was fed, which the program does not have" if unknown else None
-    return FeedError(f"the run needs a feed of {name!r}", expected=known[name].to_string(), got=f"feeds {sorted(map(str, feeds))}", hint=hint)
+    return FeedError(
+        f"the run needs a feed of {name!r}",
+        expected=known[name].to_string(),
+        got=f"feeds {sorted(map(str, feeds))}",
+        hint=hint,
+    )
 
 
 def _check_unused(program: Program, feeds: Mapping[str, object], needed: Sequence[str]) -> None:
@@ -180,8 +191,8 @@ def _check_unused(program: Program, feeds: Mapping[str, object], needed: Sequenc
         if name not in needed and name not in inputs:
             if name in variables:
                 raise FeedError(
-                    f"{name!r} is no input of the program", expected="a variable made by data()", hint=nearest_name_hint(name, inputs)
+                    f"{name!r} is no input of the program",
+                    expected="a variable made by data()",
+                    hint=nearest_name_hint(name, inputs),
                 )
             raise UnknownVariable(str(name), inputs, what=f"a feed of {name!r}, which the program does not have")
-
-

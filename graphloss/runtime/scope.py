@@ -32,7 +32,9 @@ class Tensor:
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
         if self._holder.value is None:
-            raise ArgumentTypeError(f"variable {self._holder.name!r} has no value yet", hint="run the startup program first")
+            raise ArgumentTypeError(
+                f"variable {self._holder.name!r} has no value yet", hint="run the startup program first"
+            )
         return np.array(self._holder.value, dtype=dtype)
 
 

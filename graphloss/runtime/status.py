@@ -10,7 +10,9 @@ from graphloss.schedule.kernel import CheckSite
 from graphloss.schedule.lower import NonEmpty
 
 
-def failed_check(sites: Sequence[CheckSite], rows: Sequence[tuple[int, int, int]], env: Mapping[str, int]) -> GraphlossError:
+def failed_check(
+    sites: Sequence[CheckSite], rows: Sequence[tuple[int, int, int]], env: Mapping[str, int]
+) -> GraphlossError:
     """`rows` holds (slot, position, value) of each failed check; the first op's lowest position is reported."""
     slot, position, value = min(rows)
     site = sites[slot]
@@ -49,5 +51,3 @@ def check_nonempty(conditions: Sequence[NonEmpty], env: Mapping[str, int]) -> No
             raise ShapeError(
                 f"{c.op} over no elements of {c.variable!r}", expected="at least one element", got="0", op=c.op, where=c.loc,
             )  # fmt: skip
-
-
