@@ -25,6 +25,7 @@ from graphloss.ops.define import unbroadcast
 from graphloss.ops.documented import binary_cross_entropy, clamped_log, detach, require_nonzero
 from graphloss.ops.elementwise import add, div, floordiv, maximum, minimum, mod, mul, pow, sub
 from graphloss.ops.index import check_index, gather, gather_nd, one_hot, pick, scatter_add
+from graphloss.ops.literal import literal
 from graphloss.ops.logic import (
     clamp_max,
     clamp_min,
@@ -164,6 +165,7 @@ __all__ = [
     "less",
     "less_equal",
     "lgamma",
+    "literal",
     "log",
     "log1mexp",
     "log1p",
