@@ -9,7 +9,8 @@ State (one global, each word on a cache line of its own, since each has other wr
 ticket     i64   generation << 32 | chunks not yet taken. Taking one is a compare-and-swap from r > 0 to r - 1,
                  which can only succeed while its job is unfinished: so the words of ``job``, read in between,
                  are of that job, and a worker that comes late can never touch a job that is over.
-job        3xi64 function, context, number of chunks
+job        4xi64 function, context, number of chunks, floating-point mode of the dispatching thread: a worker takes
+                 it on, or a caller that flushes denormals would get bits that depend on the number of threads
 pending    i32   chunks not yet finished; bit 31: the dispatching thread sleeps on this word
 sleepers   i32   workers that sleep, or are about to
 epoch      i32   what they sleep on; counts the calls to wake up
@@ -49,6 +50,20 @@ _PAUSE: Final = {
     "x86_64": ("declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"),
     "aarch64": ("declare void @llvm.aarch64.isb(i32)", "call void @llvm.aarch64.isb(i32 15)"),
 }
+_MODE: Final = {
+    "x86_64": (
+        "declare void @llvm.x86.sse.stmxcsr(ptr)\ndeclare void @llvm.x86.sse.ldmxcsr(ptr)",
+        """call void @llvm.x86.sse.stmxcsr(ptr %mode.at)
+  %mode.narrow = load i32, ptr %mode.at, align 4
+  %mode = zext i32 %mode.narrow to i64""",
+        "store i64 %mode, ptr %mode.at, align 8\n  call void @llvm.x86.sse.ldmxcsr(ptr %mode.at)",
+    ),
+    "aarch64": (
+        "declare i64 @llvm.aarch64.get.fpcr()\ndeclare void @llvm.aarch64.set.fpcr(i64)",
+        "%mode = call i64 @llvm.aarch64.get.fpcr()",
+        "call void @llvm.aarch64.set.fpcr(i64 %mode)",
+    ),
+}
 _FUTEX_WAIT: Final = 128  # FUTEX_WAIT | FUTEX_PRIVATE_FLAG
 _FUTEX_WAKE: Final = 129
 
@@ -62,10 +77,12 @@ def pool_ir(triple: str) -> str:
     """The IR of the pool for a platform that is `supported`; it imports libc's ``syscall``."""
     arch = triple.partition("-")[0]
     declare_pause, pause = _PAUSE[arch]
+    declare_mode, get_mode, set_mode = _MODE[arch]
     word = {name: f"getelementptr inbounds (i8, ptr @graphloss_pool, i64 {OFFSET[name]})" for name in WORDS}
     word |= {
         "job_ctx": f"getelementptr inbounds (i8, ptr @graphloss_pool, i64 {OFFSET['job'] + 8})",
         "job_n": f"getelementptr inbounds (i8, ptr @graphloss_pool, i64 {OFFSET['job'] + 16})",
+        "job_mode": f"getelementptr inbounds (i8, ptr @graphloss_pool, i64 {OFFSET['job'] + 24})",
     }
     pointers = {name: f"ptr {address}" for name, address in word.items()}
     return _TEXT.format(
@@ -76,6 +93,9 @@ def pool_ir(triple: str) -> str:
         futex_wake=_FUTEX_WAKE,
         declare_pause=declare_pause,
         pause=pause,
+        declare_mode=declare_mode,
+        get_mode=get_mode,
+        set_mode=set_mode,
         **pointers,
     )
 
@@ -85,6 +105,7 @@ _TEXT: Final = """\
 
 declare i64 @syscall(i64, ...)
 {declare_pause}
+{declare_mode}
 
 define internal void @futex_wait(ptr %word, i32 %seen) {{
   %r = call i64 (i64, ...) @syscall(i64 {futex}, ptr %word, i32 {futex_wait}, i32 %seen, ptr null, ptr null, i32 0)
@@ -125,6 +146,7 @@ out:
 ; Take chunks of the present job until none is left, then say how many were finished.
 define internal void @take_chunks() {{
 entry:
+  %mode.at = alloca i64, align 8
   br label %look
 look:
   %taken = phi i32 [ 0, %entry ], [ %taken, %try ], [ %taken.next, %run ]
@@ -136,6 +158,7 @@ try:
   %fn.bits = load atomic i64, {job} monotonic, align 8
   %ctx.bits = load atomic i64, {job_ctx} monotonic, align 8
   %n = load atomic i64, {job_n} monotonic, align 8
+  %mode = load atomic i64, {job_mode} monotonic, align 8
   %ticket.next = sub i64 %ticket, 1
   %swap = cmpxchg {ticket}, i64 %ticket, i64 %ticket.next seq_cst seq_cst, align 8
   %won = extractvalue {{ i64, i1 }} %swap, 1
@@ -146,6 +169,7 @@ run:
   %left.wide = zext i32 %left to i64
   %begin = sub i64 %n, %left.wide
   %end = add i64 %begin, 1
+  {set_mode}
   call void %fn(ptr %ctx, i64 %begin, i64 %end)
   %taken.next = add i32 %taken, 1
   br label %look
@@ -167,6 +191,7 @@ out:
 
 define void @graphloss_dispatch(ptr %fn, ptr %ctx, i64 %n) {{
 entry:
+  %mode.at = alloca i64, align 8
   %limit = load atomic i32, {limit} monotonic, align 4
   %no.workers = icmp slt i32 %limit, 1
   %few = icmp slt i64 %n, 2
@@ -187,6 +212,8 @@ publish:
   store atomic i64 %fn.bits, {job} monotonic, align 8
   store atomic i64 %ctx.bits, {job_ctx} monotonic, align 8
   store atomic i64 %n, {job_n} monotonic, align 8
+  {get_mode}
+  store atomic i64 %mode, {job_mode} monotonic, align 8
   %n.narrow = trunc i64 %n to i32
   store atomic i32 %n.narrow, {pending} monotonic, align 4
   %ticket = load atomic i64, {ticket} monotonic, align 8

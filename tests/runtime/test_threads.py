@@ -212,6 +212,62 @@ def test_the_address_stays(code: Code) -> None:
     assert (code.counts(9, times=10) == 10).all()
 
 
+MODE_CODE = """
+declare void @llvm.x86.sse.stmxcsr(ptr)
+declare void @llvm.x86.sse.ldmxcsr(ptr)
+
+; chunk i writes float32 1e-30 * 1e-10, a denormal, after a while
+define void @denormal(ptr %ctx, i64 %b, i64 %e) {
+entry:
+  %tiny.at = alloca float
+  store volatile float 0x39B4484C00000000, ptr %tiny.at
+  br label %loop
+loop:
+  %i = phi i64 [ %b, %entry ], [ %i.next, %done ]
+  br label %spin
+spin:
+  %s = phi i64 [ 0, %loop ], [ %s.next, %spin ]
+  %s.next = add i64 %s, 1
+  %tiny = load volatile float, ptr %tiny.at
+  %more = icmp slt i64 %s.next, 20000
+  br i1 %more, label %spin, label %done
+done:
+  %r = fmul float %tiny, 0x3DDB7CE000000000
+  %at = getelementptr float, ptr %ctx, i64 %i
+  store float %r, ptr %at
+  %i.next = add i64 %i, 1
+  %again = icmp slt i64 %i.next, %e
+  br i1 %again, label %loop, label %out
+out:
+  ret void
+}
+
+define void @flushing(ptr %dispatch, ptr %ctx, i64 %n) {
+  %old = alloca i32
+  %new = alloca i32
+  call void @llvm.x86.sse.stmxcsr(ptr %old)
+  %bits = load i32, ptr %old
+  %flush = or i32 %bits, 32832
+  store i32 %flush, ptr %new
+  call void @llvm.x86.sse.ldmxcsr(ptr %new)
+  call void %dispatch(ptr @denormal, ptr %ctx, i64 %n)
+  call void @llvm.x86.sse.ldmxcsr(ptr %old)
+  ret void
+}
+"""
+
+
+@pytest.mark.skipif(not jit.host().triple.startswith("x86_64"), reason="written for this processor")
+def test_workers_take_the_callers_floating_point_mode() -> None:
+    code = jit.load(MODE_CODE, ["denormal", "flushing"])
+    flushing = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(code["flushing"])
+    results = np.full(64, np.nan, np.float32)
+    flushing(threads.dispatch_address(), results.ctypes.data, 64)
+    assert (results == 0).all()
+    threads.dispatch(code["denormal"], results.ctypes.data, 64)
+    assert (results > 0).all()
+
+
 @pytest.mark.parametrize("n", [0, -1, 5000])
 def test_a_number_of_threads_is_checked(n: int) -> None:
     with pytest.raises(AttrError):
