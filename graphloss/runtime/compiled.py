@@ -38,8 +38,10 @@ class _Binding:
         self.words = (ctypes.c_int64 * table.slots)()
         for i, d in enumerate(table.dims):
             self.words[table.first_dim + i] = dims.evaluate(d, self.env)
-        self.status = np.empty((max(table.checks, 1), STATUS_WORDS), np.int64)
-        self.words[STATUS] = address(self.status)
+        self.checks = range(0, table.checks * STATUS_WORDS, STATUS_WORDS)
+        self.status = (ctypes.c_int64 * max(table.checks * STATUS_WORDS, 1))()
+        self.clear_status()
+        self.words[STATUS] = ctypes.addressof(self.status)
         self.argument = ctypes.addressof(self.words)
         self.arrays: dict[str, Array] = {}
         self.results: list[tuple[int, str, tuple[int, ...], np.dtype[Any]]] = []
@@ -50,6 +52,17 @@ class _Binding:
         for name, buffer in code.plan.results.items():
             shape = tuple(dims.evaluate(n, self.env) for n in types[name].shape)
             self.results.append((index.get(buffer, -1), buffer, shape, np.dtype(types[name].dtype)))
+
+    def clear_status(self) -> None:
+        for i in self.checks:
+            self.status[i], self.status[i + 1], self.status[i + 2] = NO_ROW, 0, 0
+
+    def failed(self) -> list[tuple[int, int, int]]:
+        """(slot, position, value) of each failed check; the status is clear again afterwards."""
+        bad = [(i // STATUS_WORDS, self.status[i], self.status[i + 1]) for i in self.checks if self.status[i] != NO_ROW]
+        if bad:
+            self.clear_status()
+        return bad
 
     def _arena(self, code: Code, outputs: set[str], index: dict[str, int]) -> None:
         """One block for all buffers between kernels."""
@@ -106,20 +119,15 @@ class Compiled:
 
     def _call(self, binding: _Binding, arrays: list[Array]) -> list[Array]:
         words = binding.words
-        for slot, array in zip(binding.inputs, arrays, strict=True):
+        for slot, array in zip(binding.inputs, arrays):
             if slot >= 0:
                 words[slot] = address(array)
         results: list[Array] = []
-        fresh: dict[str, Array] = {}
-        for slot, buffer, shape, dtype in binding.results:
+        for slot, _, shape, dtype in binding.results:
             array = buffers.empty(shape, dtype)
             results.append(array)
-            fresh[buffer] = array
             if slot >= 0:
                 words[slot] = address(array)
-        if self.code.table.checks:
-            binding.status[:, 0] = NO_ROW
-            binding.status[:, 2] = 0
         n = self.options.num_threads()
         if n > 1:
             threads.ensure(n)
@@ -127,21 +135,19 @@ class Compiled:
         else:
             words[DISPATCH] = 0
         for entry, host in self._steps:
-            if entry is not None:
-                entry(binding.argument)
-                if self.code.table.checks:
-                    self._check(binding)
-            else:
-                self._host(host, binding, arrays, fresh)
+            if entry is None:
+                self._host(host, binding, arrays, results)
+                continue
+            entry(binding.argument)
+            if binding.checks:
+                bad = binding.failed()
+                if bad:
+                    raise failed_check(self.code.plan.sites, bad, binding.env)
         return results
 
-    def _check(self, binding: _Binding) -> None:
-        status = binding.status
-        if (status[:, 0] != NO_ROW).any():
-            bad = [(i, int(s[0]), int(s[1])) for i, s in enumerate(status) if s[0] != NO_ROW]
-            raise failed_check(self.code.plan.sites, bad, binding.env)
+    def _host(self, host: Any, binding: _Binding, arrays: list[Array], results: list[Array]) -> None:
+        fresh = {r[1]: array for r, array in zip(binding.results, results)}
 
-    def _host(self, host: Any, binding: _Binding, arrays: list[Array], fresh: dict[str, Array]) -> None:
         def find(name: str) -> Array:
             if name in fresh:
                 return fresh[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from graphloss.errors import UnsupportedError
 from graphloss.ir import dims as d
@@ -82,8 +82,11 @@ class Lowering:
             self.op(op)
         for name in self.graph.results:
             t = self.graph.types[name]
-            buffer = self.buffer(t, "output", None)
-            self.store(self.refs[name], buffer, t.shape)
+            buffer = self.materialise(self.refs[name], t.shape)
+            if self.out.buffers[buffer].role != "temp" or self.out.buffers[buffer].shape != t.shape:
+                buffer = self.buffer(t, "output", None)
+                self.store(self.refs[name], buffer, t.shape)
+            self.out.buffers[buffer] = replace(self.out.buffers[buffer], role="output")
             self.out.results[name] = buffer
         return self.out
 
