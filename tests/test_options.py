@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,10 @@ VARIABLES = ("GRAPHLOSS_CACHE_DIR", "GRAPHLOSS_NUM_THREADS", "GRAPHLOSS_DUMP")
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(options, "_num_threads", None)
-    yield
 
 
 def test_threads_by_default_are_the_cpus_there_are() -> None:
