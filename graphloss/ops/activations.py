@@ -13,7 +13,7 @@ from graphloss.ir.opdef import Array, Attrs, AttrSpec
 from graphloss.ir.scalar import Expr, call
 from graphloss.ir.tensor import Tensor, apply
 from graphloss.ops import special
-from graphloss.ops.define import UnaryVjp, constants, points, unary
+from graphloss.ops.define import Unary, UnaryVjp, constants, points, unary
 
 SELU_SCALE = 1.0507009873554805
 SELU_ALPHA = 1.6732632423543772
@@ -23,10 +23,11 @@ Code = Callable[..., Expr]
 
 
 def activation(
-    name: str, fn: Callable[..., Array], code: Code, vjp: UnaryVjp, *, attrs: dict[str, float] | None = None, linear: bool = False,
+    name: str, fn: Callable[..., Array], code: Code, vjp: UnaryVjp, *, attrs: dict[str, float] | None = None,
+    linear: bool = False,
     summary: str = "", formula: str = "",
 ) -> Callable[[Tensor], Tensor]:  # fmt: skip
-    """An activation with float attributes, given with their defaults; `code(x, *attribute constants)` is its scalar expression."""
+    """An activation with float attributes, given with their defaults; `code(x, *attributes)` is its expression."""
     defaults = attrs or {}
 
     def scalar_of(operands: Sequence[Expr], a: Attrs) -> Expr:
@@ -34,7 +35,8 @@ def activation(
         return code(x, *constants(x.dtype, *(a[n] for n in defaults)))
 
     return unary(
-        name, lambda x, **a: np.asarray(fn(x, *a.values())).astype(x.dtype), vjp, code=scalar_of, linear=linear, summary=summary,
+        name, lambda x, **a: np.asarray(fn(x, *a.values())).astype(x.dtype), vjp, code=scalar_of, linear=linear,
+        summary=summary,
         attrs=tuple(AttrSpec(n, "float", d) for n, d in defaults.items()), formula=formula, samples=points(-5.0, 5.0),
     )  # fmt: skip
 
@@ -47,51 +49,64 @@ def _clipped(x: Expr, low: Expr, high: Expr) -> Expr:
     return call("min", call("max", x, low), high)
 
 
-relu = activation(
-    "relu", lambda x: np.maximum(x, 0), lambda x: call("max", x, _one(x, 0.0)), lambda x, out, g, a: ops.where(x > 0.0, g, 0.0), linear=True,
+relu: Unary = activation(
+    "relu", lambda x: np.maximum(x, 0), lambda x: call("max", x, _one(x, 0.0)),
+    lambda x, out, g, a: ops.where(x > 0.0, g, 0.0), linear=True,
     summary="Rectifier; derivative 0 at 0.", formula="max(x, 0)",
 )  # fmt: skip
 
 activation(
     "relu6", lambda x, t: np.minimum(np.maximum(x, 0), t), lambda x, t: _clipped(x, _one(x, 0.0), t),
-    lambda x, out, g, a: ops.where(ops.logical_and(x > 0.0, x < a["threshold"]), g, 0.0), attrs={"threshold": 6.0}, linear=True,
+    lambda x, out, g, a: ops.where(ops.logical_and(x > 0.0, x < a["threshold"]), g, 0.0), attrs={"threshold": 6.0},
+    linear=True,
     summary="Rectifier with a ceiling.", formula="min(max(x, 0), threshold)",
 )  # fmt: skip
 
 activation(
-    "leaky_relu", lambda x, alpha: np.where(x > 0, x, alpha * x), lambda x, alpha: call("select", call("gt", x, _one(x, 0.0)), x, call("mul", alpha, x)),
+    "leaky_relu", lambda x, alpha: np.where(x > 0, x, alpha * x),
+    lambda x, alpha: call("select", call("gt", x, _one(x, 0.0)), x, call("mul", alpha, x)),
     lambda x, out, g, a: ops.where(x > 0.0, g, a["alpha"] * g), attrs={"alpha": 0.02}, linear=True,
     summary="Rectifier with slope alpha below 0.", formula="x if x > 0 else alpha x",
 )  # fmt: skip
 
+
+def _elu(x: Expr, alpha: Expr) -> Expr:
+    return call("select", call("gt", x, _one(x, 0.0)), x, call("mul", alpha, call("expm1", x)))
+
+
 activation(
     "elu", lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(x)),
-    lambda x, alpha: call("select", call("gt", x, _one(x, 0.0)), x, call("mul", alpha, call("expm1", x))),
+    _elu,
     lambda x, out, g, a: ops.where(x > 0.0, g, a["alpha"] * (g * ops.exp(x))), attrs={"alpha": 1.0},
     summary="Exponential linear unit.", formula="x if x > 0 else alpha (e ** x - 1)",
 )  # fmt: skip
 
 activation(
     "selu", lambda x, scale, alpha: scale * np.where(x > 0, x, alpha * np.expm1(x)),
-    lambda x, scale, alpha: call("mul", scale, call("select", call("gt", x, _one(x, 0.0)), x, call("mul", alpha, call("expm1", x)))),
+    lambda x, scale, alpha: call("mul", scale, _elu(x, alpha)),
     lambda x, out, g, a: ops.where(x > 0.0, a["scale"] * g, a["scale"] * a["alpha"] * (g * ops.exp(x))),
-    attrs={"scale": SELU_SCALE, "alpha": SELU_ALPHA}, summary="Self-normalising elu.", formula="scale (x if x > 0 else alpha (e ** x - 1))",
+    attrs={"scale": SELU_SCALE, "alpha": SELU_ALPHA}, summary="Self-normalising elu.",
+    formula="scale (x if x > 0 else alpha (e ** x - 1))",
 )  # fmt: skip
 
 activation(
-    "soft_relu", lambda x, t: special.softplus(np.minimum(np.maximum(x, -t), t)), lambda x, t: call("softplus", _clipped(x, call("neg", t), t)),
+    "soft_relu", lambda x, t: special.softplus(np.minimum(np.maximum(x, -t), t)),
+    lambda x, t: call("softplus", _clipped(x, call("neg", t), t)),
     lambda x, out, g, a: ops.where(ops.logical_and(x > -a["threshold"], x < a["threshold"]), g * ops.sigmoid(x), 0.0),
-    attrs={"threshold": 40.0}, summary="Softplus of the operand clipped to ±threshold.", formula="ln(1 + e ** clip(x, -threshold, threshold))",
+    attrs={"threshold": 40.0}, summary="Softplus of the operand clipped to ±threshold.",
+    formula="ln(1 + e ** clip(x, -threshold, threshold))",
 )  # fmt: skip
 
 
 def _swish_vjp(x: Tensor, out: Tensor, g: Tensor, a: Attrs) -> Tensor:
     s = ops.sigmoid(a["beta"] * x)
-    return g * (s + a["beta"] * (out * ops.sigmoid(-a["beta"] * x)))
+    result: Tensor = g * (s + a["beta"] * (out * ops.sigmoid(-a["beta"] * x)))
+    return result
 
 
 activation(
-    "swish", lambda x, beta: x * special.sigmoid(beta * x), lambda x, beta: call("mul", x, call("sigmoid", call("mul", beta, x))), _swish_vjp,
+    "swish", lambda x, beta: x * special.sigmoid(beta * x),
+    lambda x, beta: call("mul", x, call("sigmoid", call("mul", beta, x))), _swish_vjp,
     attrs={"beta": 1.0}, summary="The operand times its sigmoid.", formula="x σ(beta x)",
 )  # fmt: skip
 
@@ -102,13 +117,16 @@ def _hard_sigmoid_vjp(x: Tensor, out: Tensor, g: Tensor, a: Attrs) -> Tensor:
 
 activation(
     "hard_sigmoid", lambda x, slope, offset: np.minimum(np.maximum(slope * x + offset, 0), 1),
-    lambda x, slope, offset: _clipped(call("add", call("mul", slope, x), offset), _one(x, 0.0), _one(x)), _hard_sigmoid_vjp,
-    attrs={"slope": 0.2, "offset": 0.5}, linear=True, summary="Sigmoid in three straight pieces.", formula="min(max(slope x + offset, 0), 1)",
+    lambda x, slope, offset: _clipped(call("add", call("mul", slope, x), offset), _one(x, 0.0), _one(x)),
+    _hard_sigmoid_vjp,
+    attrs={"slope": 0.2, "offset": 0.5}, linear=True, summary="Sigmoid in three straight pieces.",
+    formula="min(max(slope x + offset, 0), 1)",
 )  # fmt: skip
 
 activation(
     "brelu", lambda x, low, high: np.minimum(np.maximum(x, low), high), _clipped,
-    lambda x, out, g, a: ops.where(ops.logical_and(x > a["t_min"], x < a["t_max"]), g, 0.0), attrs={"t_min": 0.0, "t_max": 24.0}, linear=True,
+    lambda x, out, g, a: ops.where(ops.logical_and(x > a["t_min"], x < a["t_max"]), g, 0.0),
+    attrs={"t_min": 0.0, "t_max": 24.0}, linear=True,
     summary="Rectifier between two bounds; derivative 0 at them.", formula="min(max(x, t_min), t_max)",
 )  # fmt: skip
 
@@ -117,13 +135,15 @@ def _softsign_vjp(x: Tensor, out: Tensor, g: Tensor, a: Attrs) -> Tensor:
     return g / ops.square(1.0 + ops.abs(x))
 
 
-softsign = activation(
-    "softsign", lambda x: x / (1 + np.abs(x)), lambda x: call("div", x, call("add", _one(x), call("abs", x))), _softsign_vjp,
+softsign: Unary = activation(
+    "softsign", lambda x: x / (1 + np.abs(x)), lambda x: call("div", x, call("add", _one(x), call("abs", x))),
+    _softsign_vjp,
     formula="x / (1 + |x|)",
 )  # fmt: skip
 
-tanh_shrink = activation(
-    "tanh_shrink", lambda x: x - np.tanh(x), lambda x: call("sub", x, call("tanh", x)), lambda x, out, g, a: g * ops.square(ops.tanh(x)),
+tanh_shrink: Unary = activation(
+    "tanh_shrink", lambda x: x - np.tanh(x), lambda x: call("sub", x, call("tanh", x)),
+    lambda x, out, g, a: g * ops.square(ops.tanh(x)),
     formula="x - tanh x",
 )  # fmt: skip
 
@@ -132,28 +152,40 @@ def _outside(x: Expr, bound: Expr) -> Expr:
     return call("not", call("le", call("abs", x), bound))  # true for NaN, which so stays
 
 
+def _softshrink(x: Expr, alpha: Expr) -> Expr:
+    return call("select", _outside(x, alpha), call("sub", x, call("mul", alpha, call("sign", x))), _one(x, 0.0))
+
+
 activation(
-    "softshrink", lambda x, alpha: np.where(~(np.abs(x) <= alpha), x - alpha * np.sign(x), 0),
-    lambda x, alpha: call("select", _outside(x, alpha), call("sub", x, call("mul", alpha, call("sign", x))), _one(x, 0.0)),
+    "softshrink", lambda x, alpha: np.where(~(np.abs(x) <= alpha), x - alpha * np.sign(x), 0), _softshrink,
     lambda x, out, g, a: ops.where(ops.abs(x) <= a["alpha"], 0.0, g), attrs={"alpha": 0.5}, linear=True,
     summary="Moved towards 0 by alpha, 0 within.", formula="x - alpha sign x if |x| > alpha else 0",
 )  # fmt: skip
 
 activation(
-    "hard_shrink", lambda x, t: np.where(~(np.abs(x) <= t), x, 0), lambda x, t: call("select", _outside(x, t), x, _one(x, 0.0)),
+    "hard_shrink", lambda x, t: np.where(~(np.abs(x) <= t), x, 0),
+    lambda x, t: call("select", _outside(x, t), x, _one(x, 0.0)),
     lambda x, out, g, a: ops.where(ops.abs(x) <= a["threshold"], 0.0, g), attrs={"threshold": 0.5}, linear=True,
     summary="0 within the threshold.", formula="x if |x| > threshold else 0",
 )  # fmt: skip
 
 activation(
-    "thresholded_relu", lambda x, t: np.where(~(x <= t), x, 0), lambda x, t: call("select", call("le", x, t), _one(x, 0.0), x),
+    "thresholded_relu", lambda x, t: np.where(~(x <= t), x, 0),
+    lambda x, t: call("select", call("le", x, t), _one(x, 0.0), x),
     lambda x, out, g, a: ops.where(x <= a["threshold"], 0.0, g), attrs={"threshold": 1.0}, linear=True,
     summary="0 up to the threshold.", formula="x if x > threshold else 0",
 )  # fmt: skip
 
+
+def _stanh_vjp(x: Tensor, out: Tensor, g: Tensor, a: Attrs) -> Tensor:
+    twice = 2.0 * a["scale_a"]
+    result: Tensor = (2.0 * twice * a["scale_b"]) * g * ops.sigmoid(twice * x) * ops.sigmoid(-twice * x)
+    return result
+
+
 activation(
     "stanh", lambda x, a, b: b * np.tanh(a * x), lambda x, a, b: call("mul", b, call("tanh", call("mul", a, x))),
-    lambda x, out, g, a: (4.0 * a["scale_a"] * a["scale_b"]) * g * ops.sigmoid(2.0 * a["scale_a"] * x) * ops.sigmoid(-2.0 * a["scale_a"] * x),
+    _stanh_vjp,
     attrs={"scale_a": 0.67, "scale_b": 1.7159}, summary="Scaled tanh.", formula="scale_b tanh(scale_a x)",
 )  # fmt: skip
 
@@ -168,7 +200,7 @@ def _gelu_code(x: Expr) -> Expr:
     return call("mul", call("mul", _one(x, 0.5), x), tail)
 
 
-gelu_exact = activation(
+gelu_exact: Unary = activation(
     "gelu", lambda x: 0.5 * x * (1 + special.erf(x * x.dtype.type(math.sqrt(0.5)))), _gelu_code, _gelu_vjp,
     summary="The operand times the normal distribution function.", formula="x (1 + erf(x / sqrt 2)) / 2",
 )  # fmt: skip
@@ -190,8 +222,9 @@ def _gelu_tanh_code(x: Expr) -> Expr:
     return call("mul", x, call("sigmoid", call("mul", _one(x, 2 * _GELU), call("add", x, cube))))
 
 
-gelu_tanh = activation(
-    "gelu_tanh", lambda x: x * special.sigmoid(2 * _GELU * (x + 0.044715 * (x * (x * x)))), _gelu_tanh_code, _gelu_tanh_vjp,
+gelu_tanh: Unary = activation(
+    "gelu_tanh", lambda x: x * special.sigmoid(2 * _GELU * (x + 0.044715 * (x * (x * x)))), _gelu_tanh_code,
+    _gelu_tanh_vjp,
     summary="Gelu with the tanh approximation.", formula="x (1 + tanh(sqrt(2/π) (x + 0.044715 x³))) / 2",
 )  # fmt: skip
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from graphloss import ops
 from graphloss.errors import ShapeError
-
 from graphloss.ir.dims import Dim, Equations
 from graphloss.ir.forms import Array, Host
 from graphloss.ir.opdef import Attrs, AttrSpec, Sample, Types
@@ -34,7 +33,9 @@ def _infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType
         last, columns = y.shape[0], None
     assert inner is not None and last is not None
     if rules.join(inner, last, equations, "matmul") is None:
-        raise ShapeError("the inner dimensions of matmul differ", inner, f"{last}, in {rules.show(x.shape)} @ {rules.show(y.shape)}")
+        raise ShapeError(
+            "the inner dimensions of matmul differ", inner, f"{last}, in {rules.show(x.shape)} @ {rules.show(y.shape)}"
+        )
     batch = rules.broadcast([x.shape[:-2], y.shape[:-2]], equations, "matmul")
     return (TensorType(dtype, (*batch, *(d for d in (rows, columns) if d is not None))),)
 
@@ -105,7 +106,7 @@ def _samples(rng: np.random.Generator) -> list[Sample]:
 
 define(
     "matmul", ("x", "y"), _infer, _matmul, attrs=FLAGS, lower=_lower, vjp=_vjp, samples=_samples, ulp=16,
-    summary="Matrix product of the last two axes, with the leading axes broadcast; a vector counts as a row before, a column behind.",
+    summary="Matrix product of the last two axes, leading axes broadcast; a vector is a row before, a column behind.",
     formula="out[…, i, j] = Σ_k x[…, i, k] y[…, k, j]", source="numpy.matmul",
 )  # fmt: skip
 
@@ -116,10 +117,10 @@ def matmul(x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool = 
 
 
 def mul_flat(x: Tensor, y: Tensor, x_num_col_dims: int = 1, y_num_col_dims: int = 1) -> Tensor:
-    """Product of x and y as matrices, whose columns are the axes from the given ones on; the result has the leading axes of x
-    and the trailing ones of y."""
+    """Product of x and y as matrices, whose columns are the axes from the given ones on.
+
+    The result has the leading axes of x and the trailing ones of y.
+    """
     left, right = x.type.shape[:x_num_col_dims], y.type.shape[y_num_col_dims:]
     flat = matmul(ops.flatten(x, x_num_col_dims), ops.flatten(y, y_num_col_dims))
     return flat if len(left) == len(right) == 1 else ops.reshape(flat, (*left, *right))
-
-

@@ -9,7 +9,18 @@ import numpy as np
 
 from graphloss.ir import scalar
 from graphloss.ir.opdef import (
-    Array, Attrs, AttrSpec, Expand, Infer, Lower, OpDef, Reference, Sample, Scalar, Vjp, register,
+    Array,
+    Attrs,
+    AttrSpec,
+    Expand,
+    Infer,
+    Lower,
+    OpDef,
+    Reference,
+    Sample,
+    Scalar,
+    Vjp,
+    register,
 )  # fmt: skip
 from graphloss.ir.scalar import Expr
 from graphloss.ir.tensor import Operand, Tensor, apply, apply_binary
@@ -19,6 +30,10 @@ Samples: TypeAlias = Callable[[np.random.Generator], list[Sample]]
 # g -> cotangent of x, given (x, out, g, attrs); None where the derivative is 0 everywhere
 UnaryVjp: TypeAlias = Callable[[Tensor, Tensor, Tensor, Attrs], "Tensor | None"]
 BinaryVjp: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, Attrs], "tuple[Tensor | None, Tensor | None]"]
+
+# The constructor of an elementwise op.
+Unary: TypeAlias = Callable[[Tensor], Tensor]
+Binary: TypeAlias = Callable[[Operand, Operand], Tensor]
 
 
 def quiet(reference: Reference) -> Reference:
@@ -33,9 +48,11 @@ def quiet(reference: Reference) -> Reference:
 
 def define(
     name: str, inputs: tuple[str, ...], infer: Infer, reference: Callable[..., Array | tuple[Array, ...]], *,
-    attrs: tuple[AttrSpec, ...] = (), scalar: Scalar | None = None, lower: Lower | None = None, expand: Expand | None = None,
+    attrs: tuple[AttrSpec, ...] = (), scalar: Scalar | None = None, lower: Lower | None = None,
+    expand: Expand | None = None,
     early: bool = False, vjp: Vjp | None = None, no_vjp: str = "", linear: bool = False, variadic: bool = False,
-    random: bool = False, row_axis: Callable[[Attrs], int] | None = None, samples: Samples | None = None, ulp: float = 4.0,
+    random: bool = False, row_axis: Callable[[Attrs], int] | None = None, samples: Samples | None = None,
+    ulp: float = 4.0,
     summary: str = "", formula: str = "", source: str = "",
 ) -> OpDef:  # fmt: skip
     """Registers an op of one output. `reference` is called with the arrays one by one, then the attributes by name."""
@@ -63,10 +80,12 @@ def unary(
     infer: Infer | None = None, attrs: tuple[AttrSpec, ...] = (), samples: Samples | None = None, no_vjp: str = "",
     linear: bool = False, expand: Expand | None = None, early: bool = False, ulp: float = 4.0, summary: str = "",
     formula: str = "", source: str = "",
-) -> Callable[[Tensor], Tensor]:  # fmt: skip
-    """An elementwise op of one operand, and its constructor; its scalar function has its name unless `code` or `expand` is given."""
+) -> Unary:  # fmt: skip
+    """An elementwise op of one operand, and its constructor; its scalar function has its name, or is `code`."""
 
-    def pull(operands: Sequence[Tensor], outputs: Sequence[Tensor], g: Sequence[Tensor | None], a: Attrs) -> tuple[Tensor | None, ...]:
+    def pull(
+        operands: Sequence[Tensor], outputs: Sequence[Tensor], g: Sequence[Tensor | None], a: Attrs
+    ) -> tuple[Tensor | None, ...]:
         assert vjp is not None and g[0] is not None
         return (vjp(operands[0], outputs[0], g[0], a),)
 
@@ -88,18 +107,22 @@ def binary(
     name: str, fn: Callable[..., Any], vjp: BinaryVjp, *, code: Scalar | None = None, kind: str = "number",
     infer: Infer | None = None, attrs: tuple[AttrSpec, ...] = (), samples: Samples | None = None, linear: bool = False,
     expand: Expand | None = None, ulp: float = 4.0, summary: str = "", formula: str = "", source: str = "",
-) -> Callable[[Operand, Operand], Tensor]:  # fmt: skip
-    """An elementwise op of two operands that broadcast, and its constructor; cotangents are summed over broadcast axes here."""
+) -> Binary:  # fmt: skip
+    """An elementwise op of two operands, and its constructor; cotangents are summed over broadcast axes here."""
 
-    def pull(operands: Sequence[Tensor], outputs: Sequence[Tensor], g: Sequence[Tensor | None], a: Attrs) -> tuple[Tensor | None, ...]:
+    def pull(
+        operands: Sequence[Tensor], outputs: Sequence[Tensor], g: Sequence[Tensor | None], a: Attrs
+    ) -> tuple[Tensor | None, ...]:
         x, y = operands
         assert g[0] is not None
         gx, gy = vjp(x, y, outputs[0], g[0], a)
         return (None if gx is None else unbroadcast(gx, x), None if gy is None else unbroadcast(gy, y))
 
     define(
-        name, ("x", "y"), infer or rules.pointwise(kind), fn, attrs=attrs, vjp=pull, scalar=None if expand else code or function(name),
-        expand=expand, samples=samples or pairs(), linear=linear, ulp=ulp, summary=summary, formula=formula, source=source,
+        name, ("x", "y"), infer or rules.pointwise(kind), fn, attrs=attrs, vjp=pull,
+        scalar=None if expand else code or function(name),
+        expand=expand, samples=samples or pairs(), linear=linear, ulp=ulp, summary=summary, formula=formula,
+        source=source,
     )  # fmt: skip
 
     def construct(x: Operand, y: Operand) -> Tensor:
@@ -131,6 +154,13 @@ def zeros(*_: object) -> tuple[None, None]:
     return None, None
 
 
+def no_gradient(
+    operands: Sequence[Tensor], outputs: Sequence[Tensor], g: Sequence[Tensor | None], attrs: Attrs
+) -> tuple[None, ...]:
+    """The vjp of an op whose derivative is 0 everywhere, or whose operands have none."""
+    return (None,) * len(operands)
+
+
 def constants(dtype: str, *values: float) -> tuple[Expr, ...]:
     """Scalar constants; an integer type takes whole numbers."""
     whole = dtype.startswith(("int", "uint"))
@@ -140,7 +170,9 @@ def constants(dtype: str, *values: float) -> tuple[Expr, ...]:
 EDGES = (0.0, -0.0, 1.0, -1.0, 1e4, -1e4, 1e-30, np.inf, -np.inf, np.nan)
 
 
-def points(low: float = -3.0, high: float = 3.0, *, edges: Sequence[float] = EDGES, attrs: Sequence[Attrs] = ({},)) -> Samples:
+def points(
+    low: float = -3.0, high: float = 3.0, *, edges: Sequence[float] = EDGES, attrs: Sequence[Attrs] = ({},)
+) -> Samples:
     """Samples of a function of one operand: numbers in [low, high), none at all, and edge values."""
 
     def make(rng: np.random.Generator) -> list[Sample]:
@@ -163,7 +195,10 @@ def pairs(
         found = []
         shapes = (((3, 5), (3, 5)), ((3, 1), (5,)), ((), (2, 3)), ((0, 4), (4,)))
         for a in attrs:
-            found += [Sample((rng.uniform(low, high, s), rng.uniform(*(second or (low, high)), t)), dict(a)) for s, t in shapes]
+            found += [
+                Sample((rng.uniform(low, high, s), rng.uniform(*(second or (low, high)), t)), dict(a))
+                for s, t in shapes
+            ]
             e = np.array(edges)
             found.append(Sample((e[:, None], e), dict(a), edge=True, differentiable=False))
         return found

@@ -12,7 +12,7 @@ from graphloss.ir.forms import Host
 from graphloss.ir.opdef import Array, Attrs, Sample
 from graphloss.ir.tensor import Tensor, apply
 from graphloss.ops import rules
-from graphloss.ops.define import binary, define, points, unary
+from graphloss.ops.define import Binary, Unary, binary, define, points, unary
 
 # Fluid's cross entropy of a probability 0, in place of infinity.
 LARGEST_LOG = 1e20
@@ -26,10 +26,10 @@ def _clamped_log_vjp(x: Tensor, out: Tensor, g: Tensor, attrs: Attrs) -> Tensor:
     return ops.where(g == 0.0, 0.0, g / x)
 
 
-clamped_log = unary(
+clamped_log: Unary = unary(
     "clamped_log", lambda x: np.clip(np.log(x), -LARGEST_LOG, LARGEST_LOG), _clamped_log_vjp,
     expand=lambda x, a: (ops.clip(ops.log(x[0]), -LARGEST_LOG, LARGEST_LOG),), samples=points(0.05, 5.0),
-    summary="Logarithm that is ±1e20 in place of ±inf; its derivative is 1/x throughout, and 0 where the cotangent is 0.",
+    summary="Logarithm that is ±1e20 in place of ±inf; its derivative is 1/x, and 0 where the cotangent is 0.",
     formula="clip(ln x, -1e20, 1e20)", source="fluid.layers.cross_entropy",
 )  # fmt: skip
 
@@ -62,13 +62,13 @@ def _bce_samples(rng: np.random.Generator) -> list[Sample]:
     ]
 
 
-binary_cross_entropy = binary(
+binary_cross_entropy: Binary = binary(
     "binary_cross_entropy", _bce, _bce_vjp, kind="float", expand=_bce_expand, samples=_bce_samples,
-    summary="Cross entropy of a probability, each logarithm at least -100; the derivative by p is (p-y)/max(p(1-p), 1e-12).",
+    summary="Cross entropy of a probability, logarithms at least -100; the derivative is (p-y)/max(p(1-p), 1e-12).",
     formula="-(y max(ln p, -100) + (1-y) max(ln(1-p), -100))", source="torch.nn.BCELoss",
 )  # fmt: skip
 
-detach = unary(
+detach: Unary = unary(
     "detach", np.array, lambda x, out, g, a: None, kind="any", code=lambda e, a: e[0], ulp=0,
     summary="The operand itself; no gradient flows back through it.", formula="x",
     samples=lambda rng: [Sample((rng.normal(size=(2, 3)),), differentiable=False)],
@@ -85,7 +85,8 @@ def _nonzero(x: Array) -> Array:
 
 
 define(
-    "require_nonzero", ("x",), rules.same(), _nonzero, lower=lambda t, o, a: Host(lambda arrays, shapes: (_nonzero(arrays[0]),)),
+    "require_nonzero", ("x",), rules.same(), _nonzero,
+    lower=lambda t, o, a: Host(lambda arrays, shapes: (_nonzero(arrays[0]),)),
     vjp=lambda x, out, g, a: (g[0],), linear=True, ulp=0, samples=lambda rng: [Sample((rng.uniform(1, 2, ()),))],
     summary="The operand itself; an element 0 is an error of the run.", formula="x",
 )  # fmt: skip
@@ -94,5 +95,3 @@ define(
 def require_nonzero(x: Tensor) -> Tensor:
     """x, after a check in the run that no element is 0."""
     return apply("require_nonzero", (x,), {})[0]
-
-

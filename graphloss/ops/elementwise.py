@@ -14,22 +14,22 @@ from graphloss.ir.scalar import Expr
 from graphloss.ir.tensor import Operand, Tensor, apply, unify
 from graphloss.ir.types import TensorType
 from graphloss.ops import rules
-from graphloss.ops.define import BinaryVjp, binary, function, pairs, zeros
+from graphloss.ops.define import Binary, BinaryVjp, binary, function, pairs, zeros
 
 # Which operand gets the cotangent where both are equal.
 TIES = ("half", "first", "second")
 
-add = binary(
+add: Binary = binary(
     "add", np.add, lambda x, y, out, g, a: (g, g), linear=True, ulp=1,
     summary="Sum, with broadcasting.", formula="x + y",
 )  # fmt: skip
 
-sub = binary(
+sub: Binary = binary(
     "sub", np.subtract, lambda x, y, out, g, a: (g, -g), linear=True, ulp=1,
     summary="Difference, with broadcasting.", formula="x - y",
 )  # fmt: skip
 
-mul = binary(
+mul: Binary = binary(
     "mul", np.multiply, lambda x, y, out, g, a: (g * y, g * x), ulp=1,
     summary="Product, with broadcasting.", formula="x * y",
 )  # fmt: skip
@@ -46,21 +46,23 @@ def _quotient_code(operands: Sequence[Expr], attrs: Attrs) -> Expr:
 
 def _quotient_reference(x: Array, y: Array) -> Array:
     dtype = x.dtype if x.dtype.kind == "f" else np.float64
-    return np.true_divide(x.astype(dtype), y.astype(dtype))
+    out: Array = np.true_divide(x.astype(dtype), y.astype(dtype))
+    return out
 
 
-div = binary(
-    "div", _quotient_reference, lambda x, y, out, g, a: (g / y, -(g * out / y)), infer=_quotient, code=_quotient_code, ulp=1,
+div: Binary = binary(
+    "div", _quotient_reference, lambda x, y, out, g, a: (g / y, -(g * out / y)), infer=_quotient, code=_quotient_code,
+    ulp=1,
     summary="Quotient, with broadcasting; of integers in float64.", formula="x / y",
 )  # fmt: skip
 
-floordiv = binary(
+floordiv: Binary = binary(
     "floordiv", np.floor_divide, zeros,
     samples=pairs(5.2, 5.8, second=(2.05, 2.45), edges=(1.0, -1.0, 1e4, -1e4, 2.5, np.nan)),  # no jump between
     summary="The largest whole number not above the quotient.", formula="floor(x / y)", source="numpy.floor_divide",
 )  # fmt: skip
 
-mod = binary(
+mod: Binary = binary(
     "mod", np.mod, lambda x, y, out, g, a: (g, -(g * ops.floordiv(x, y))),
     samples=pairs(5.2, 5.8, second=(2.05, 2.45), edges=(1.0, -1.0, 1e4, -1e4, 2.5, np.nan)),  # no jump between
     summary="The remainder that has the sign of the divisor.", formula="x - floor(x / y) * y", source="numpy.mod",
@@ -74,7 +76,7 @@ def _pow_vjp(x: Tensor, y: Tensor, out: Tensor, g: Tensor, attrs: Attrs) -> tupl
     return gx, gy
 
 
-pow = binary(
+pow: Binary = binary(
     "pow", np.power, _pow_vjp, kind="float", samples=pairs(0.1, 3.0), ulp=16,
     summary="Power; the derivative by x is 0 where y is 0, the derivative by y is 0 where x is 0 and y >= 0.",
     formula="x ** y",
@@ -89,7 +91,7 @@ def _check_tie(attrs: Attrs) -> None:
 
 
 def _split(better: Callable[[Operand, Operand], Tensor]) -> BinaryVjp:
-    """The cotangents of an extreme value: to the better operand; at a tie as the attribute says; with NaN to both or one."""
+    """The cotangents of an extreme value: to the better operand; at a tie as the attribute says."""
 
     def vjp(x: Tensor, y: Tensor, out: Tensor, g: Tensor, attrs: Attrs) -> tuple[Tensor, Tensor]:
         if attrs["tie"] == "first":
@@ -110,9 +112,10 @@ for _name, _fn, _scalar, _better in (
     ("minimum", np.minimum, "min", lambda x, y: ops.less(x, y)),
 ):
     binary(
-        _name, lambda x, y, tie, fn=_fn: fn(x, y), _split(_better), infer=rules.checked(rules.pointwise(), _check_tie), attrs=TIE,
+        _name, lambda x, y, tie, fn=_fn: fn(x, y), _split(_better), infer=rules.checked(rules.pointwise(), _check_tie),
+        attrs=TIE,
         code=function(_scalar), ulp=0, samples=pairs(attrs=({}, {"tie": "first"}, {"tie": "second"})),
-        summary=f"The {_name} of two operands; NaN wins. At a tie the cotangent goes half to each, or to the first or second.",
+        summary=f"The {_name} of two operands; NaN wins. At a tie the gradient goes to both, the first or the second.",
         formula=f"{_scalar}(x, y)", source=f"numpy.{_name}; gradient as torch.{_name} with tie='half'",
     )  # fmt: skip
 

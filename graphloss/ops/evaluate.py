@@ -76,7 +76,7 @@ def resolve(attrs: Mapping[str, object], env: Mapping[str, int]) -> dict[str, ob
 
 
 def evaluate(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """Every value of `graph` by name, for arrays of its feeds and states. Ops that lack a feed are left out, with what needs them."""
+    """Every value of `graph` by name, for arrays of its feeds and states; without what needs a feed not given."""
     values: dict[str, Array] = {n: np.asarray(feeds[n]) for n in (*graph.feeds, *graph.states) if n in feeds}
     for name in feeds:
         if name not in values:

@@ -15,12 +15,18 @@ from graphloss.ir.opdef import Array, Attrs, AttrSpec, Sample, Types
 from graphloss.ir.tensor import Tensor, apply, cast
 from graphloss.ir.types import TensorType
 from graphloss.ops import rules
-from graphloss.ops.define import define
+from graphloss.ops.define import define, no_gradient
 
 
 def out_of_range(what: str, position: Sequence[int], value: int, limit: int) -> LabelError:
     """The error of an index `value` at `position` that is not in [0, limit)."""
-    place = f"row {position[0]}" if len(position) == 1 else f"position {list(position)}" if position else "the only position"
+    place = (
+        f"row {position[0]}"
+        if len(position) == 1
+        else f"position {list(position)}"
+        if position
+        else "the only position"
+    )
     return LabelError(f"{what}: the index at {place} is out of range", f"0 <= index < {limit}", value)
 
 
@@ -43,9 +49,11 @@ def _checked(index: Array, limit: tuple[int, ...]) -> Array:
 
 
 define(
-    "check_index", ("index",), _checked_infer, _checked, attrs=(AttrSpec("limit", "shape"),), ulp=0, vjp=lambda *_: (None,),
+    "check_index", ("index",), _checked_infer, _checked, attrs=(AttrSpec("limit", "shape"),), ulp=0, vjp=no_gradient,
     lower=lambda t, o, a: InRange(dims.product(tuple(a["limit"]))),
-    samples=lambda rng: [Sample((np.array([[0, 3], [2, 1]]),), {"limit": (4,)}), Sample((np.zeros((0,), np.int32),), {"limit": (0,)})],
+    samples=lambda rng: [
+        Sample((np.array([[0, 3], [2, 1]]),), {"limit": (4,)}), Sample((np.zeros((0,), np.int32),), {"limit": (0,)}),
+    ],
     summary="The index itself, after a check that it lies in [0, Π limit).",
 )  # fmt: skip
 
@@ -60,7 +68,8 @@ def _one_hot_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[Te
 def _one_hot(index: Array, depth: tuple[int, ...], axis: int, dtype: str, strict: bool) -> Array:
     if strict:
         check("one_hot", index, depth[0])
-    return np.moveaxis(index[..., None] == np.arange(depth[0]), -1, axis).astype(dtype)
+    result: Array = np.moveaxis(index[..., None] == np.arange(depth[0]), -1, axis).astype(dtype)
+    return result
 
 
 def _one_hot_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tensor, ...]:
@@ -69,20 +78,27 @@ def _one_hot_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tensor, .
     axis = rules.axis_of(attrs["axis"], rank)
     if attrs["strict"]:
         index = apply("check_index", (index,), {"limit": attrs["depth"]})[0]
-    return (cast(ops.equal(ops.unsqueeze(index, axis), classes(attrs["depth"][0], axis, rank, index.type.dtype)), attrs["dtype"]),)
+    return (
+        cast(
+            ops.equal(ops.unsqueeze(index, axis), classes(attrs["depth"][0], axis, rank, index.type.dtype)),
+            attrs["dtype"],
+        ),
+    )
 
 
 define(
-    "one_hot", ("index",), _one_hot_infer, _one_hot, expand=_one_hot_expand, ulp=0, vjp=lambda *_: (None,),
+    "one_hot", ("index",), _one_hot_infer, _one_hot, expand=_one_hot_expand, ulp=0, vjp=no_gradient,
     attrs=(
-        AttrSpec("depth", "shape"), AttrSpec("axis", "axis", -1), AttrSpec("dtype", "dtype", "float32"), AttrSpec("strict", "bool", True),
+        AttrSpec("depth", "shape"), AttrSpec("axis", "axis", -1), AttrSpec("dtype", "dtype", "float32"),
+        AttrSpec("strict", "bool", True),
     ),
     samples=lambda rng: [
-        Sample((rng.integers(0, 4, (2, 3)),), {"depth": (4,)}), Sample((rng.integers(0, 4, (2, 3)),), {"depth": (4,), "axis": 1}),
+        Sample((rng.integers(0, 4, (2, 3)),), {"depth": (4,)}),
+        Sample((rng.integers(0, 4, (2, 3)),), {"depth": (4,), "axis": 1}),
         Sample((np.array([-1, 0, 4], np.int32),), {"depth": (4,), "strict": False, "dtype": "float64"}),
         Sample((np.zeros((0,), np.int64),), {"depth": (3,)}),
     ],
-    summary="1 at the index along a new axis of length depth, else 0; an index out of range is an error, or all 0 if not strict.",
+    summary="1 at the index along a new axis of length depth, else 0; out of range an error, or all 0 if not strict.",
 )  # fmt: skip
 
 
@@ -115,7 +131,8 @@ def _pick_vjp(
 
 
 define(
-    "pick", ("x", "index"), _pick_infer, _pick, attrs=(AttrSpec("axis", "axis", -1),), vjp=_pick_vjp, linear=True, ulp=0,
+    "pick", ("x", "index"), _pick_infer, _pick, attrs=(AttrSpec("axis", "axis", -1),), vjp=_pick_vjp, linear=True,
+    ulp=0,
     lower=lambda t, o, a: Pick(rules.axis_of(a["axis"], t[0].rank)),
     samples=lambda rng: [
         Sample((rng.normal(size=(4, 3)), rng.integers(0, 3, 4))),
@@ -124,7 +141,7 @@ define(
         Sample((rng.normal(size=(4, 1)), np.zeros(4, np.int64))),
         Sample((np.zeros((0, 3)), np.zeros(0, np.int64))),
     ],
-    summary="The element of each row that the index names along an axis; an index out of range is an error that names the row.",
+    summary="The element of each row that the index names; an index out of range is an error that names the row.",
     formula="out[n] = x[n, index[n]]",
 )  # fmt: skip
 
@@ -142,11 +159,19 @@ def _gather(x: Array, index: Array) -> Array:
     return x[index]
 
 
+def _gather_vjp(
+    operands: Sequence[Tensor], outputs: Sequence[Tensor], g: Sequence[Tensor | None], attrs: Attrs
+) -> tuple[Tensor | None, ...]:
+    assert g[0] is not None
+    return scatter_add(operands[1], g[0], operands[0].type.shape), None
+
+
 define(
     "gather", ("x", "index"), _gather_infer, _gather, lower=lambda t, o, a: Gather(), linear=True, ulp=0,
-    vjp=lambda x, out, g, a: (ops.scatter_add(x[1], g[0], x[0].type.shape), None),
+    vjp=_gather_vjp,
     samples=lambda rng: [
-        Sample((rng.normal(size=(5, 3)), np.array([4, 0, 4, 2]))), Sample((rng.normal(size=(5,)), rng.integers(0, 5, (2, 3)))),
+        Sample((rng.normal(size=(5, 3)), np.array([4, 0, 4, 2]))),
+        Sample((rng.normal(size=(5,)), rng.integers(0, 5, (2, 3)))),
         Sample((rng.normal(size=(5, 2)), np.zeros((0,), np.int64))),
     ],
     summary="The rows that the index names, along axis 0; indices are checked.", formula="out[i] = x[index[i]]",
@@ -171,10 +196,18 @@ def _scatter(index: Array, updates: Array, shape: tuple[int, ...]) -> Array:
     return out.astype(updates.dtype)
 
 
+def _scatter_vjp(
+    operands: Sequence[Tensor], outputs: Sequence[Tensor], g: Sequence[Tensor | None], attrs: Attrs
+) -> tuple[Tensor | None, ...]:
+    assert g[0] is not None
+    return None, apply("gather", (g[0], operands[0]), {})[0]
+
+
 define(
-    "scatter_add", ("index", "updates"), _scatter_infer, _scatter, attrs=(AttrSpec("shape", "shape"),), linear=True, ulp=1,
+    "scatter_add", ("index", "updates"), _scatter_infer, _scatter, attrs=(AttrSpec("shape", "shape"),), linear=True,
+    ulp=1,
     lower=lambda t, o, a: Host(lambda arrays, shapes: (_scatter(arrays[0], arrays[1], shapes[0]),)),
-    vjp=lambda x, out, g, a: (None, ops.gather(g[0], x[0])),
+    vjp=_scatter_vjp,
     samples=lambda rng: [
         Sample((np.array([4, 0, 4, 2]), rng.normal(size=(4, 3))), {"shape": (5, 3)}),
         Sample((rng.integers(0, 5, (2, 3)), rng.normal(size=(2, 3))), {"shape": (5,)}),
@@ -191,7 +224,7 @@ def check_index(index: Tensor, limit: Dim) -> Tensor:
 
 
 def one_hot(index: Tensor, depth: Dim, *, axis: int = -1, dtype: str = "float32", strict: bool = True) -> Tensor:
-    """1 at `index` along a new axis of length `depth`, else 0; an index out of range raises, or gives all 0 if not `strict`."""
+    """1 at `index` along a new axis of length `depth`, else 0; out of range it raises, or is all 0 if not `strict`."""
     axis = rules.axis_of(axis, index.type.rank + 1)
     return apply("one_hot", (index,), {"depth": (depth,), "axis": axis, "dtype": dtype, "strict": strict})[0]
 
@@ -214,7 +247,7 @@ def scatter_add(index: Tensor, updates: Tensor, shape: Sequence[Dim]) -> Tensor:
 
 
 def gather_nd(x: Tensor, index: Tensor) -> Tensor:
-    """x[index[i, 0], index[i, 1], …]: the last axis of `index`, of known length K <= rank of x, holds positions in the first K axes."""
+    """x[index[i, 0], index[i, 1], …]: the last axis of `index`, of known length K, holds places in the first K axes."""
     k = index.type.shape[-1] if index.type.rank else 0
     shape = x.type.shape
     if not isinstance(k, int) or not 1 <= k <= len(shape):

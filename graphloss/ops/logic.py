@@ -16,11 +16,22 @@ from graphloss.ir.tensor import Operand, Tensor, apply, constant, unify
 from graphloss.ir.types import TensorType
 from graphloss.ops import rules
 from graphloss.ops.define import (
-    EDGES, binary, constants, define, function, pairs, points, unary, unbroadcast, zero, zeros,
-)  # fmt: skip
+    EDGES,
+    Binary,
+    Unary,
+    binary,
+    constants,
+    define,
+    function,
+    points,
+    unary,
+    unbroadcast,
+    zero,
+    zeros,
+)
 
 
-def _compare(name: str, fn: Callable[[Array, Array], Array], code: str, sign: str) -> Callable[[Operand, Operand], Tensor]:
+def _compare(name: str, fn: Callable[[Array, Array], Array], code: str, sign: str) -> Binary:
     ordered = code not in ("eq", "ne")
     return binary(
         name, fn, zeros, infer=rules.pointwise("number" if ordered else "any", "bool"), code=function(code), ulp=0,
@@ -28,12 +39,12 @@ def _compare(name: str, fn: Callable[[Array, Array], Array], code: str, sign: st
     )  # fmt: skip
 
 
-less = _compare("less", np.less, "lt", "<")
-less_equal = _compare("less_equal", np.less_equal, "le", "<=")
-greater = _compare("greater", np.greater, "gt", ">")
-greater_equal = _compare("greater_equal", np.greater_equal, "ge", ">=")
-equal = _compare("equal", np.equal, "eq", "==")
-not_equal = _compare("not_equal", np.not_equal, "ne", "!=")
+less: Binary = _compare("less", np.less, "lt", "<")
+less_equal: Binary = _compare("less_equal", np.less_equal, "le", "<=")
+greater: Binary = _compare("greater", np.greater, "gt", ">")
+greater_equal: Binary = _compare("greater_equal", np.greater_equal, "ge", ">=")
+equal: Binary = _compare("equal", np.equal, "eq", "==")
+not_equal: Binary = _compare("not_equal", np.not_equal, "ne", "!=")
 
 
 def _bools(rng: np.random.Generator) -> list[Sample]:
@@ -41,23 +52,25 @@ def _bools(rng: np.random.Generator) -> list[Sample]:
     return [Sample((x, np.array([True, False, True, False])), edge=True), Sample((x[:, None], x[:3]))]
 
 
-def _logical(name: str, fn: Callable[[Array, Array], Array], code: str) -> Callable[[Operand, Operand], Tensor]:
+def _logical(name: str, fn: Callable[[Array, Array], Array], code: str) -> Binary:
     return binary(
         name, fn, zeros, infer=rules.pointwise("bool"), code=function(code), samples=_bools, ulp=0,
         summary="Logic of two conditions.", formula=f"x {code} y",
     )  # fmt: skip
 
 
-logical_and = _logical("logical_and", np.logical_and, "and")
-logical_or = _logical("logical_or", np.logical_or, "or")
-logical_xor = _logical("logical_xor", np.logical_xor, "xor")
-logical_not = unary(
+logical_and: Binary = _logical("logical_and", np.logical_and, "and")
+logical_or: Binary = _logical("logical_or", np.logical_or, "or")
+logical_xor: Binary = _logical("logical_xor", np.logical_xor, "xor")
+logical_not: Unary = unary(
     "logical_not", np.logical_not, zero, infer=rules.to_bool("bool"), code=function("not"), ulp=0, formula="not x",
     samples=lambda rng: [Sample((np.array([True, False]),))],
 )  # fmt: skip
-isnan = unary("isnan", np.isnan, zero, infer=rules.to_bool("float"), ulp=0, summary="Whether x is NaN.")
-isinf = unary("isinf", np.isinf, zero, infer=rules.to_bool("float"), ulp=0, summary="Whether x is inf or -inf.")
-isfinite = unary("isfinite", np.isfinite, zero, infer=rules.to_bool("float"), ulp=0, summary="Whether x is neither infinite nor NaN.")
+isnan: Unary = unary("isnan", np.isnan, zero, infer=rules.to_bool("float"), ulp=0, summary="Whether x is NaN.")
+isinf: Unary = unary("isinf", np.isinf, zero, infer=rules.to_bool("float"), ulp=0, summary="Whether x is inf or -inf.")
+isfinite: Unary = unary(
+    "isfinite", np.isfinite, zero, infer=rules.to_bool("float"), ulp=0, summary="Whether x is neither infinite nor NaN."
+)
 
 
 def _where_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
@@ -86,8 +99,10 @@ def _where_samples(rng: np.random.Generator) -> list[Sample]:
 
 
 define(
-    "where", ("condition", "x", "y"), _where_infer, np.where, scalar=function("select"), vjp=_where_vjp, linear=True, ulp=0,
-    samples=_where_samples, summary="x where the condition holds, else y; the operand not taken has no influence, not even as NaN.",
+    "where", ("condition", "x", "y"), _where_infer, np.where, scalar=function("select"), vjp=_where_vjp, linear=True,
+    ulp=0,
+    samples=_where_samples,
+    summary="x where the condition holds, else y; the operand not taken has no influence, not even as NaN.",
     formula="x if condition else y",
 )  # fmt: skip
 
@@ -108,7 +123,9 @@ def _whole_bounds(types: Types, attrs: Attrs, equations: Equations) -> tuple[Ten
     rules.expect(types[0], "number")
     for name in ("min", "max"):
         if name in attrs and types[0].dtype not in ("float32", "float64") and attrs[name] != int(attrs[name]):
-            raise AttrError(f"{name} would be truncated", f"a whole number, since the operand is {types[0].dtype}", attrs[name])
+            raise AttrError(
+                f"{name} would be truncated", f"a whole number, since the operand is {types[0].dtype}", attrs[name]
+            )
     return (types[0],)
 
 
@@ -128,7 +145,8 @@ def _clip_vjp(x: Tensor, out: Tensor, g: Tensor, attrs: Attrs) -> Tensor:
 
 
 unary(
-    "clip", lambda x, min, max, inclusive: np.minimum(np.maximum(x, x.dtype.type(min)), x.dtype.type(max)), _clip_vjp, code=_clip_code,
+    "clip", lambda x, min, max, inclusive: np.minimum(np.maximum(x, x.dtype.type(min)), x.dtype.type(max)), _clip_vjp,
+    code=_clip_code,
     infer=_whole_bounds, attrs=_bounds("min", "max"), ulp=0, linear=True,
     samples=points(attrs=({"min": -1.0, "max": 2.0}, {"min": -1.0, "max": 1.0, "inclusive": False})),
     summary="x moved into [min, max]; NaN stays. The cotangent passes at the bounds themselves if inclusive.",
@@ -137,7 +155,7 @@ unary(
 
 
 def clip(x: Tensor, min: float, max: float, *, inclusive: bool = True) -> Tensor:
-    """min(max(x, lower), upper) with bounds `min` and `max`; `inclusive` says whether the gradient passes at the bounds."""
+    """x moved into [min, max]; `inclusive` says whether the gradient passes at the bounds."""
     return apply("clip", (x,), {"min": min, "max": max, "inclusive": inclusive})[0]
 
 
@@ -147,7 +165,8 @@ def _clamp_code(fn: str, bound: str) -> Callable[[Sequence[Expr], Attrs], Expr]:
 
 unary(
     "clamp_min", lambda x, min, inclusive: np.maximum(x, x.dtype.type(min)),
-    lambda x, out, g, a: where(x < a["min"] if a["inclusive"] else x <= a["min"], 0.0, g), code=_clamp_code("max", "min"),
+    lambda x, out, g, a: where(x < a["min"] if a["inclusive"] else x <= a["min"], 0.0, g),
+    code=_clamp_code("max", "min"),
     infer=_whole_bounds, attrs=_bounds("min"), ulp=0, linear=True,
     samples=points(attrs=({"min": 0.0}, {"min": -1.0, "inclusive": False})),
     summary="x, but at least min; NaN stays. The cotangent passes at min itself if inclusive.",
@@ -155,7 +174,8 @@ unary(
 )  # fmt: skip
 unary(
     "clamp_max", lambda x, max, inclusive: np.minimum(x, x.dtype.type(max)),
-    lambda x, out, g, a: where(x > a["max"] if a["inclusive"] else x >= a["max"], 0.0, g), code=_clamp_code("min", "max"),
+    lambda x, out, g, a: where(x > a["max"] if a["inclusive"] else x >= a["max"], 0.0, g),
+    code=_clamp_code("min", "max"),
     infer=_whole_bounds, attrs=_bounds("max"), ulp=0, linear=True,
     samples=points(attrs=({"max": 0.0}, {"max": 1.0, "inclusive": False})),
     summary="x, but at most max; NaN stays. The cotangent passes at max itself if inclusive.",

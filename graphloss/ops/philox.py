@@ -1,4 +1,4 @@
-"""The counter-based random generator Philox 4x32-10: the same words on every machine, for every order of computing them.
+"""The counter-based random generator Philox 4x32-10: the same words on every machine, in any order of computing.
 
 Source: J. Salmon, M. Moraes, R. Dror, D. Shaw, Parallel random numbers: as easy as 1, 2, 3 (SC 2011).
 """
@@ -71,11 +71,12 @@ def _log(x: Array) -> Array:
     square, series = s * s, np.zeros_like(s)
     for k in range(21, 0, -2):
         series = series * square + 1.0 / k
-    return e * math.log(2) + 2 * s * series
+    result: Array = e * math.log(2) + 2 * s * series
+    return result
 
 
 def _turn(u: Array) -> tuple[Array, Array]:
-    """Cosine and sine of 2π u for u in [0, 1), by Taylor series on an eighth of the circle to each side of a quarter."""
+    """Cosine and sine of 2π u for u in [0, 1), by Taylor series on an eighth of the circle each side of a quarter."""
     quarter = np.rint(4 * u)
     angle = (2 * math.pi) * (u - quarter / 4)
     square = angle * angle

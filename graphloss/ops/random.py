@@ -23,8 +23,10 @@ Draw = Callable[[int, int, int, Attrs], Array]
 
 def _infer(low: str, high: str) -> Callable[[Types, Attrs, Equations], tuple[TensorType, ...]]:
     def infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
-        if len(types) > 1 or types and (types[0].dtype != "int64" or types[0].shape):
-            raise ShapeError("a random op takes at most one operand, its step", "i64[]", ", ".join(str(t) for t in types))
+        if len(types) > 1 or (types and (types[0].dtype != "int64" or types[0].shape)):
+            raise ShapeError(
+                "a random op takes at most one operand, its step", "i64[]", ", ".join(str(t) for t in types)
+            )
         if not 0 <= attrs["seed"] < 1 << 63:
             raise AttrError("the seed is out of range", "0 <= seed < 2**63", attrs["seed"])
         if high and not attrs[low] <= attrs[high]:
@@ -41,11 +43,13 @@ def _uniform(n: int, seed: int, step: int, attrs: Attrs) -> Array:
     dtype = np.dtype(attrs["dtype"])
     out = (low + (high - low) * philox.unit(n, seed, step)).astype(dtype)
     below = np.nextafter(dtype.type(high), dtype.type(low))
-    return np.where(out >= high, below, out)  # rounding may reach the end, which does not belong to it
+    result: Array = np.where(out >= high, below, out)  # rounding may reach the end, which does not belong to it
+    return result
 
 
 def _normal(n: int, seed: int, step: int, attrs: Attrs) -> Array:
-    return (attrs["mean"] + attrs["std"] * philox.gauss(n, seed, step)).astype(attrs["dtype"])
+    result: Array = (attrs["mean"] + attrs["std"] * philox.gauss(n, seed, step)).astype(attrs["dtype"])
+    return result
 
 
 def _reference(draw: Draw) -> Callable[..., Array]:
@@ -84,7 +88,8 @@ for _name, _draw, _low, _high, _text in (
 ):
     _second = AttrSpec(_high, "float", 1.0) if _high else AttrSpec("std", "float", 1.0)
     define(
-        _name, ("step",), _infer(_low, _high), _reference(_draw), attrs=(*ATTRS, AttrSpec(_low, "float", 0.0), _second), lower=_lower(_draw),
+        _name, ("step",), _infer(_low, _high), _reference(_draw),
+        attrs=(*ATTRS, AttrSpec(_low, "float", 0.0), _second), lower=_lower(_draw),
         vjp=lambda operands, out, g, a: (None,) * len(operands), variadic=True, random=True, ulp=0,
         samples=_samples({_low: -1.0, _second.name: 2.0}),
         summary=_text + " They follow from seed and step (an optional int64 operand) alone, on any machine.",
@@ -93,7 +98,12 @@ for _name, _draw, _low, _high, _text in (
 
 
 def uniform(
-    shape: Sequence[Dim], dtype: str = "float32", low: float = 0.0, high: float = 1.0, seed: int = 0, step: Tensor | None = None
+    shape: Sequence[Dim],
+    dtype: str = "float32",
+    low: float = 0.0,
+    high: float = 1.0,
+    seed: int = 0,
+    step: Tensor | None = None,
 ) -> Tensor:
     """Numbers spread evenly over [low, high); another `step` (int64, 0-d) gives others of the same seed."""
     attrs = {"shape": tuple(shape), "dtype": dtype, "seed": seed, "low": low, "high": high}
@@ -101,7 +111,12 @@ def uniform(
 
 
 def normal(
-    shape: Sequence[Dim], dtype: str = "float32", mean: float = 0.0, std: float = 1.0, seed: int = 0, step: Tensor | None = None
+    shape: Sequence[Dim],
+    dtype: str = "float32",
+    mean: float = 0.0,
+    std: float = 1.0,
+    seed: int = 0,
+    step: Tensor | None = None,
 ) -> Tensor:
     """Numbers of the normal distribution; another `step` (int64, 0-d) gives others of the same seed."""
     attrs = {"shape": tuple(shape), "dtype": dtype, "seed": seed, "mean": mean, "std": std}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 import numpy as np
 
@@ -16,9 +16,9 @@ from graphloss.ir.opdef import Array, Attrs, AttrSpec, Infer, Lower, Sample, Typ
 from graphloss.ir.tensor import Tensor, apply, cast
 from graphloss.ir.types import TensorType
 from graphloss.ops import rules
-from graphloss.ops.define import Samples, define, zero
+from graphloss.ops.define import Samples, define, no_gradient
 
-Axes: TypeAlias = Union[int, Sequence[int], None]
+Axes: TypeAlias = int | Sequence[int] | None
 # Which elements get the cotangent where several are the extreme one.
 TIES = ("share", "all", "first")
 
@@ -37,7 +37,9 @@ def _samples(*attrs: Attrs, low: float = -2.0, edges: bool = True) -> Samples:
     def make(rng: np.random.Generator) -> list[Sample]:
         found = []
         for a in ({}, *attrs):
-            found += [Sample((rng.uniform(low, 2.0, (2, 3, 4)),), {"axes": axes, **a}) for axes in (None, (1,), (0, -1))]
+            found += [
+                Sample((rng.uniform(low, 2.0, (2, 3, 4)),), {"axes": axes, **a}) for axes in (None, (1,), (0, -1))
+            ]
             found.append(Sample((rng.uniform(low, 2.0, (3, 1)),), {"axes": (1,), "keepdims": True, **a}))
             found.append(Sample((rng.uniform(low, 2.0, ()),), dict(a)))
             found.append(Sample((np.zeros((0, 3)),), {"axes": (1,), **a}))
@@ -80,7 +82,8 @@ def _sum(x: Array, axes: Sequence[int] | None, keepdims: bool) -> Array:
 
 def _prod(x: Array, axes: Sequence[int] | None, keepdims: bool) -> Array:
     wide = np.float64 if x.dtype.kind == "f" else x.dtype
-    return np.prod(x, axis=_axis(axes), keepdims=keepdims, dtype=wide).astype(x.dtype)
+    result: Array = np.prod(x, axis=_axis(axes), keepdims=keepdims, dtype=wide).astype(x.dtype)
+    return result
 
 
 define(
@@ -92,8 +95,8 @@ define(
 
 def _mean(x: Array, axes: Sequence[int] | None, keepdims: bool) -> Array:
     count = x.size if axes is None else int(np.prod([x.shape[a] for a in axes], dtype=np.int64))
-    wide: Array = np.sum(x, axis=_axis(axes), keepdims=keepdims, dtype=np.float64)
-    return (wide / count).astype(x.dtype)
+    total = np.asarray(np.sum(x, axis=_axis(axes), keepdims=keepdims, dtype=np.float64))
+    return (total / count).astype(x.dtype)
 
 
 def _count(x: Tensor, attrs: Attrs) -> Tensor:
@@ -126,7 +129,8 @@ def _prod_samples(rng: np.random.Generator) -> list[Sample]:
 
 
 define(
-    "reduce_prod", ("x",), rules.reduction(), _prod, attrs=ATTRS, lower=_lower("prod"), samples=_prod_samples, vjp=_of_sum(_product_vjp), ulp=8,
+    "reduce_prod", ("x",), rules.reduction(), _prod, attrs=ATTRS, lower=_lower("prod"), samples=_prod_samples,
+    vjp=_of_sum(_product_vjp), ulp=8,
     summary="Product over axes; of no element 1. The gradient is exact with zeros.", formula="Π x",
 )  # fmt: skip
 
@@ -144,7 +148,9 @@ def _none_empty(x: Array, axes: Sequence[int] | None) -> None:
     if x.size == 0 and any(x.shape[a] == 0 for a in over):
         if any(d == 0 for i, d in enumerate(x.shape) if i not in {a % x.ndim for a in over}):
             return  # no result either
-        raise ShapeError("the extreme value of no element is asked for", "at least one element", f"shape {x.shape}, axes {over}")
+        raise ShapeError(
+            "the extreme value of no element is asked for", "at least one element", f"shape {x.shape}, axes {over}"
+        )
 
 
 def _check_tie(attrs: Attrs) -> None:
@@ -187,8 +193,8 @@ for _name, _fn in (("max", np.max), ("min", np.min)):
         f"reduce_{_name}", ("x",), rules.checked(_nonempty(rules.reduction()), _check_tie), _extreme(_fn),
         attrs=(*ATTRS, AttrSpec("tie", "str", "share")), lower=_lower(_name), vjp=_of_sum(_winners), ulp=0, linear=True,
         samples=_samples({"tie": "all"}, {"tie": "first"}),
-        summary=f"The {_name}imum over axes; NaN wins; of no element an error. Where several are equal the cotangent is shared equally, "
-        "goes to all, or to the first.",
+        summary=f"The {_name}imum over axes; NaN wins; of no element an error. Where several are equal the gradient is "
+        "shared equally, goes to all, or to the first.",
         formula=f"{_name} x", source="torch.amax (share), fluid.layers.reduce_max (all), torch.max(dim) (first)",
     )  # fmt: skip
 
@@ -200,8 +206,9 @@ def _of_bools(rng: np.random.Generator) -> list[Sample]:
 
 for _name, _logic in (("all", np.all), ("any", np.any)):
     define(
-        f"reduce_{_name}", ("x",), rules.reduction("bool"), lambda x, axes, keepdims, fn=_logic: fn(x, axis=_axis(axes), keepdims=keepdims),
-        attrs=ATTRS, lower=_lower(_name), vjp=lambda *_: (None,), ulp=0, samples=_of_bools,
+        f"reduce_{_name}", ("x",), rules.reduction("bool"),
+        lambda x, axes, keepdims, fn=_logic: fn(x, axis=_axis(axes), keepdims=keepdims),
+        attrs=ATTRS, lower=_lower(_name), vjp=no_gradient, ulp=0, samples=_of_bools,
         summary=f"Whether {_name} conditions hold; of none {_name == 'all'}.",
     )  # fmt: skip
 
@@ -224,18 +231,23 @@ def _index_reference(fn: Callable[..., Array]) -> Callable[..., Array]:
     def reference(x: Array, axis: int, keepdims: bool) -> Array:
         _none_empty(x, (axis,))
         if x.size == 0:
-            return np.zeros(rules.reduced_shape(x.shape, (axis,), keepdims), np.int64)
+            return np.zeros_like(np.sum(x, axis=axis, keepdims=keepdims), np.int64)
         return fn(x, axis=axis, keepdims=keepdims)
 
     return reference
 
 
+def _index_lower(kind: str) -> Lower:
+    return lambda types, out, attrs: Reduce(kind, (rules.axis_of(attrs["axis"], types[0].rank),), attrs["keepdims"])
+
+
 for _name, _index in (("max", np.argmax), ("min", np.argmin)):
     define(
-        f"arg{_name}", ("x",), _nonempty(_index_infer), _index_reference(_index), vjp=lambda *_: (zero(),), ulp=0,
+        f"arg{_name}", ("x",), _nonempty(_index_infer), _index_reference(_index), vjp=no_gradient, ulp=0,
         attrs=(AttrSpec("axis", "axis"), AttrSpec("keepdims", "bool", False)), samples=_index_samples,
-        lower=lambda t, o, a, kind=f"arg{_name}": Reduce(kind, (rules.axis_of(a["axis"], t[0].rank),), a["keepdims"]),
-        summary=f"The index of the {_name}imum along an axis, int64; the lowest index wins, NaN wins.", source=f"numpy.arg{_name}",
+        lower=_index_lower(f"arg{_name}"),
+        summary=f"The index of the {_name}imum along an axis, int64; the lowest index wins, NaN wins.",
+        source=f"numpy.arg{_name}",
     )  # fmt: skip
 
 

@@ -37,7 +37,8 @@ def show(shape: Shape) -> str:
 def join(a: Dim, b: Dim, equations: Equations, why: str) -> Dim | None:
     """The one dimension that two equal ones are, a number before a symbol; None where they can never be equal.
 
-    Which of the two is returned depends on them alone, never on what is known so far: types are the same each time they are inferred.
+    Which of the two is returned depends on them alone,
+    never on what is known so far: types are the same each time they are inferred.
     """
     if a == b:
         return a

@@ -11,7 +11,7 @@ from graphloss.errors import ArgumentTypeError, ShapeError
 from graphloss.ir import dims
 from graphloss.ir.dims import Dim, Equations
 from graphloss.ir.forms import Concat, Expand, Reshape, Transpose
-from graphloss.ir.opdef import Array, Attrs, AttrSpec, Sample, Types, Vjp
+from graphloss.ir.opdef import Attrs, AttrSpec, Sample, Types, Vjp
 from graphloss.ir.tensor import Tensor, apply
 from graphloss.ir.types import TensorType
 from graphloss.ops import rules
@@ -21,7 +21,9 @@ from graphloss.ops.define import Samples, define, unbroadcast
 def moved(fn: object) -> Vjp:
     """A vjp from fn(x, g, attrs) of an op with one operand."""
 
-    def vjp(operands: Sequence[Tensor], outputs: Sequence[Tensor], g: Sequence[Tensor | None], attrs: Attrs) -> tuple[Tensor | None, ...]:
+    def vjp(
+        operands: Sequence[Tensor], outputs: Sequence[Tensor], g: Sequence[Tensor | None], attrs: Attrs
+    ) -> tuple[Tensor | None, ...]:
         assert g[0] is not None and callable(fn)
         return (fn(operands[0], g[0], attrs),)
 
@@ -50,12 +52,17 @@ def _reshape_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[Te
     (x,) = types
     shape = whole_shape(attrs["shape"], x.size)
     if rules.join(x.size, dims.product(shape), equations, "reshape") is None:
-        raise ShapeError("the number of elements changes", f"{x.size} as in {rules.show(x.shape)}", f"{dims.product(shape)} in {rules.show(shape)}")
+        raise ShapeError(
+            "the number of elements changes",
+            f"{x.size} as in {rules.show(x.shape)}",
+            f"{dims.product(shape)} in {rules.show(shape)}",
+        )
     return (x.with_shape(shape),)
 
 
 define(
-    "reshape", ("x",), _reshape_infer, lambda x, shape: x.reshape(shape), attrs=(AttrSpec("shape", "shape"),), linear=True, ulp=0,
+    "reshape", ("x",), _reshape_infer, lambda x, shape: x.reshape(shape), attrs=(AttrSpec("shape", "shape"),),
+    linear=True, ulp=0,
     lower=lambda t, o, a: Reshape(), vjp=moved(lambda x, g, a: reshape(g, x.type.shape)),
     samples=some((2, 6), {"shape": (3, 4)}, {"shape": (12,)}, {"shape": (2, 1, 3, 2)}, {"shape": (4, -1)}),
     summary="The same elements in row-major order under another shape; one dimension may be -1.",
@@ -70,10 +77,12 @@ def _transpose_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[
 
 
 define(
-    "transpose", ("x",), _transpose_infer, lambda x, perm: x.transpose(perm), attrs=(AttrSpec("perm", "ints"),), linear=True, ulp=0,
+    "transpose", ("x",), _transpose_infer, lambda x, perm: x.transpose(perm), attrs=(AttrSpec("perm", "ints"),),
+    linear=True, ulp=0,
     lower=lambda t, o, a: Transpose(tuple(a["perm"])),
     vjp=moved(lambda x, g, a: transpose(g, tuple(int(i) for i in np.argsort(a["perm"])))),
-    samples=some((2, 3, 4), {"perm": (2, 0, 1)}, {"perm": (0, 2, 1)}), summary="Axes in another order: out.shape[i] = x.shape[perm[i]].",
+    samples=some((2, 3, 4), {"perm": (2, 0, 1)}, {"perm": (0, 2, 1)}),
+    summary="Axes in another order: out.shape[i] = x.shape[perm[i]].",
 )  # fmt: skip
 
 
@@ -87,9 +96,11 @@ def _squeeze_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[Te
 
 
 define(
-    "squeeze", ("x",), _squeeze_infer, lambda x, axes: x.squeeze(tuple(axes)), attrs=(AttrSpec("axes", "axes"),), linear=True, ulp=0,
+    "squeeze", ("x",), _squeeze_infer, lambda x, axes: x.squeeze(tuple(axes)), attrs=(AttrSpec("axes", "axes"),),
+    linear=True, ulp=0,
     lower=lambda t, o, a: Reshape(), vjp=moved(lambda x, g, a: unsqueeze(g, rules.axes_of(a["axes"], x.type.rank))),
-    samples=some((1, 3, 1), {"axes": (0,)}, {"axes": (0, -1)}, {"axes": ()}), summary="Without the named axes, which have dimension 1.",
+    samples=some((1, 3, 1), {"axes": (0,)}, {"axes": (0, -1)}, {"axes": ()}),
+    summary="Without the named axes, which have dimension 1.",
 )  # fmt: skip
 
 
@@ -102,9 +113,11 @@ def _unsqueeze_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[
 
 
 define(
-    "unsqueeze", ("x",), _unsqueeze_infer, lambda x, axes: np.expand_dims(x, tuple(axes)), attrs=(AttrSpec("axes", "axes"),), linear=True, ulp=0,
+    "unsqueeze", ("x",), _unsqueeze_infer, lambda x, axes: np.expand_dims(x, tuple(axes)),
+    attrs=(AttrSpec("axes", "axes"),), linear=True, ulp=0,
     lower=lambda t, o, a: Reshape(), vjp=moved(lambda x, g, a: squeeze(g, rules.axes_of(a["axes"], g.type.rank))),
-    samples=some((2, 3), {"axes": (0,)}, {"axes": (1, -1)}, {"axes": ()}), summary="With axes of dimension 1 added, which `axes` numbers in the result.",
+    samples=some((2, 3), {"axes": (0,)}, {"axes": (1, -1)}, {"axes": ()}),
+    summary="With axes of dimension 1 added, which `axes` numbers in the result.",
 )  # fmt: skip
 
 
@@ -122,7 +135,8 @@ def _broadcast_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[
 
 
 define(
-    "broadcast_to", ("x",), _broadcast_infer, lambda x, shape: np.broadcast_to(x, shape).copy(), attrs=(AttrSpec("shape", "shape"),), linear=True,
+    "broadcast_to", ("x",), _broadcast_infer, lambda x, shape: np.broadcast_to(x, shape).copy(),
+    attrs=(AttrSpec("shape", "shape"),), linear=True,
     lower=lambda t, o, a: Expand(), vjp=moved(lambda x, g, a: unbroadcast(g, x)), ulp=0,
     samples=some((3, 1), {"shape": (3, 4)}, {"shape": (2, 3, 4)}, {"shape": (3, 1)}, {"shape": (3, 0)}),
     summary="Repeated along new axes and axes of dimension 1, aligned at the last axis.",
@@ -137,14 +151,18 @@ def _concat_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[Ten
     shape = list(types[0].shape)
     for t in types[1:]:
         for i in range(rank if t.rank == rank else 0):
-            both = dims.add(shape[i], t.shape[i]) if i == axis else rules.join(shape[i], t.shape[i], equations, "concat")
+            both = (
+                dims.add(shape[i], t.shape[i]) if i == axis else rules.join(shape[i], t.shape[i], equations, "concat")
+            )
             if both is None:
                 break
             shape[i] = both
         else:
             if t.rank == rank:
                 continue
-        raise ShapeError(f"the operands differ in more than axis {axis}", rules.show(types[0].shape), rules.show(t.shape))
+        raise ShapeError(
+            f"the operands differ in more than axis {axis}", rules.show(types[0].shape), rules.show(t.shape)
+        )
     return (TensorType(dtype, tuple(shape)),)
 
 
@@ -157,7 +175,8 @@ def _concat_vjp(
 
 
 define(
-    "concat", ("x",), _concat_infer, lambda *x, axis: np.concatenate(x, axis), attrs=(AttrSpec("axis", "axis", 0),), variadic=True,
+    "concat", ("x",), _concat_infer, lambda *x, axis: np.concatenate(x, axis), attrs=(AttrSpec("axis", "axis", 0),),
+    variadic=True,
     lower=lambda t, o, a: Concat(rules.axis_of(a["axis"], o[0].rank)), vjp=_concat_vjp, linear=True, ulp=0,
     samples=lambda rng: [
         Sample((rng.normal(size=(2, 3)), rng.normal(size=(2, 0)), rng.normal(size=(2, 1))), {"axis": 1}),
@@ -214,20 +233,26 @@ def tile(x: Tensor, repeats: Sequence[int]) -> Tensor:
     grown = tuple(d for r, n in zip(repeats, shape, strict=True) for d in ((r, n) if r > 1 else (n,)))
     if apart == shape:
         return x
-    return reshape(broadcast_to(reshape(x, apart), grown), tuple(dims.mul(r, n) for r, n in zip(repeats, shape, strict=True)))
+    return reshape(
+        broadcast_to(reshape(x, apart), grown), tuple(dims.mul(r, n) for r, n in zip(repeats, shape, strict=True))
+    )
 
 
 def concat(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
     """The tensors side by side along `axis`; their dtypes are promoted."""
     if isinstance(xs, Tensor) or not xs:
-        raise ArgumentTypeError("concat takes a list of Variables", "one or more", "a Variable" if isinstance(xs, Tensor) else "none")
+        raise ArgumentTypeError(
+            "concat takes a list of Variables", "one or more", "a Variable" if isinstance(xs, Tensor) else "none"
+        )
     return apply("concat", _promoted(xs), {"axis": rules.axis_of(axis, xs[0].type.rank)})[0]
 
 
 def stack(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
     """The tensors, all of one shape, along a new axis."""
     if isinstance(xs, Tensor) or not xs:
-        raise ArgumentTypeError("stack takes a list of Variables", "one or more", "a Variable" if isinstance(xs, Tensor) else "none")
+        raise ArgumentTypeError(
+            "stack takes a list of Variables", "one or more", "a Variable" if isinstance(xs, Tensor) else "none"
+        )
     return concat([unsqueeze(x, axis) for x in xs], rules.axis_of(axis, xs[0].type.rank + 1))
 
 
@@ -250,7 +275,7 @@ def split(x: Tensor, sections: int | Sequence[Dim], axis: int = -1) -> list[Tens
         for d in sections:
             rest = rest if d == -1 else dims.sub(rest, d)
         parts = tuple(rest if d == -1 else d for d in sections)
-        if isinstance(rest, int) and (rest < 0 or rest > 0 and -1 not in sections):
+        if isinstance(rest, int) and (rest < 0 or (rest > 0 and -1 not in sections)):
             raise ShapeError("the parts do not make up the axis", length, tuple(sections))
     found = []
     place: Dim = 0

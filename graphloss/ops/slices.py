@@ -14,7 +14,7 @@ from graphloss.ir import dims
 from graphloss.ir.dims import Call, Dim, Equations, SymDim
 from graphloss.ir.forms import Slice
 from graphloss.ir.indexing import set_indexer
-from graphloss.ir.opdef import Array, Attrs, AttrSpec, Sample, Types
+from graphloss.ir.opdef import Array, Attrs, AttrSpec, Types
 from graphloss.ir.tensor import Tensor, apply
 from graphloss.ir.types import TensorType
 from graphloss.ops import rules
@@ -49,7 +49,11 @@ def _slice_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[Tens
     (x,) = types
     starts, sizes, steps = attrs["starts"], attrs["sizes"], attrs["steps"]
     if not len(starts) == len(sizes) == len(steps) == x.rank or 0 in steps:
-        raise ShapeError("a slice needs a start, a size and a step other than 0 for each axis", f"{x.rank} of each", (starts, sizes, steps))
+        raise ShapeError(
+            "a slice needs a start, a size and a step other than 0 for each axis",
+            f"{x.rank} of each",
+            (starts, sizes, steps),
+        )
     for start, size, step, length in zip(starts, sizes, steps, x.shape, strict=True):
         if isinstance(size, int) and size < 0:
             raise ShapeError("a slice has a negative size", "0 or more", size)
@@ -63,7 +67,11 @@ def _slice_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[Tens
 
 
 def _slice(x: Array, starts: Sequence[int], sizes: Sequence[int], steps: Sequence[int]) -> Array:
-    return x[np.ix_(*(start + step * np.arange(size) for start, size, step in zip(starts, sizes, steps, strict=True)))] if x.ndim else x
+    return (
+        x[np.ix_(*(start + step * np.arange(size) for start, size, step in zip(starts, sizes, steps, strict=True)))]
+        if x.ndim
+        else x
+    )
 
 
 def _slice_vjp(x: Tensor, g: Tensor, attrs: Attrs) -> Tensor:
@@ -97,7 +105,8 @@ define(
     attrs=(AttrSpec("starts", "shape"), AttrSpec("sizes", "shape"), AttrSpec("steps", "ints")),
     lower=lambda t, o, a: Slice(tuple(a["starts"]), tuple(a["steps"])),
     samples=some(
-        (4, 7), {"starts": (1, 0), "sizes": (2, 7), "steps": (1, 1)}, {"starts": (0, 1), "sizes": (4, 3), "steps": (1, 2)},
+        (4, 7), {"starts": (1, 0), "sizes": (2, 7), "steps": (1, 1)},
+        {"starts": (0, 1), "sizes": (4, 3), "steps": (1, 2)},
         {"starts": (3, 6), "sizes": (4, 3), "steps": (-1, -3)}, {"starts": (0, 0), "sizes": (0, 7), "steps": (1, 1)},
     ),
     summary="Along each axis `sizes` elements from `starts` on, `steps` apart.", formula="out[i] = x[start + step * i]",
@@ -119,7 +128,9 @@ def _pad_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tensor, ...]:
     (x,) = operands
     for axis, (low, high) in enumerate(zip(attrs["low"], attrs["high"], strict=True)):
         shape = x.type.shape
-        parts = [ops.fill((*shape[:axis], d, *shape[axis + 1 :]), 0, x.type.dtype) if d != 0 else None for d in (low, high)]
+        parts = [
+            ops.fill((*shape[:axis], d, *shape[axis + 1 :]), 0, x.type.dtype) if d != 0 else None for d in (low, high)
+        ]
         whole = [p for p in (parts[0], x, parts[1]) if p is not None]
         x = ops.concat(whole, axis) if len(whole) > 1 else x
     return (x,)
@@ -131,8 +142,11 @@ def _pad_vjp(x: Tensor, g: Tensor, attrs: Attrs) -> Tensor:
 
 define(
     "pad", ("x",), _pad_infer, lambda x, low, high: np.pad(x, list(zip(low, high, strict=True))) if x.ndim else x,
-    attrs=(AttrSpec("low", "shape"), AttrSpec("high", "shape")), expand=_pad_expand, vjp=moved(_pad_vjp), linear=True, ulp=0,
-    samples=some((2, 3), {"low": (1, 0), "high": (0, 2)}, {"low": (0, 0), "high": (0, 0)}, {"low": (0, 1), "high": (2, 1)}),
+    attrs=(AttrSpec("low", "shape"), AttrSpec("high", "shape")), expand=_pad_expand, vjp=moved(_pad_vjp), linear=True,
+    ulp=0,
+    samples=some(
+        (2, 3), {"low": (1, 0), "high": (0, 2)}, {"low": (0, 0), "high": (0, 0)}, {"low": (0, 1), "high": (2, 1)},
+    ),
     summary="Zeros before and behind each axis.",
 )  # fmt: skip
 
@@ -154,7 +168,9 @@ def pad(x: Tensor, low: Sequence[Dim], high: Sequence[Dim]) -> Tensor:
     return apply("pad", (x,), {"low": tuple(low), "high": tuple(high)})[0]
 
 
-def slice_axes(x: Tensor, axes: Sequence[int], starts: Sequence[int], ends: Sequence[int], steps: Sequence[int] | None = None) -> Tensor:
+def slice_axes(
+    x: Tensor, axes: Sequence[int], starts: Sequence[int], ends: Sequence[int], steps: Sequence[int] | None = None
+) -> Tensor:
     """x[start:end:step] along each of `axes`, as Python counts: negative from the end, too far means to the end."""
     steps = [1] * len(axes) if steps is None else steps
     parts = {}
@@ -167,8 +183,12 @@ def slice_axes(x: Tensor, axes: Sequence[int], starts: Sequence[int], ends: Sequ
 def getitem(x: Tensor, key: Key | tuple[Key, ...]) -> Tensor:
     """x[key] for whole numbers, slices, `...` and None (a new axis)."""
     keys = list(key) if isinstance(key, tuple) else [key]
-    if any(not (k is None or k is Ellipsis or isinstance(k, (int, np.integer, slice))) or isinstance(k, bool) for k in keys):
-        raise ArgumentTypeError("a Variable is indexed by whole numbers, slices, ... and None", got=repr(key), hint="use gather or pick")
+    if any(
+        not (k is None or k is Ellipsis or isinstance(k, (int, np.integer, slice))) or isinstance(k, bool) for k in keys
+    ):
+        raise ArgumentTypeError(
+            "a Variable is indexed by whole numbers, slices, ... and None", got=repr(key), hint="use gather or pick"
+        )
     used = sum(k is not None and k is not Ellipsis for k in keys)
     rank = x.type.rank
     if used > rank or keys.count(Ellipsis) > 1:
@@ -189,7 +209,7 @@ def getitem(x: Tensor, key: Key | tuple[Key, ...]) -> Tensor:
             parts[axis] = _python_slice(k, x.type.shape[axis])
             axis, out = axis + 1, out + 1
         else:
-            parts[axis] = _python_index(int(k), x.type.shape[axis], axis)  # type: ignore[call-overload]
+            parts[axis] = _python_index(int(k), x.type.shape[axis], axis)
             gone.append(axis)
             axis += 1
     x = window(x, parts)

@@ -13,7 +13,7 @@ from graphloss.ir.opdef import Array, Attrs, AttrSpec, Sample, Types
 from graphloss.ir.tensor import Tensor, apply
 from graphloss.ir.types import TensorType
 from graphloss.ops import rules
-from graphloss.ops.define import Samples, binary, define, pairs
+from graphloss.ops.define import Binary, Samples, binary, define, pairs
 from graphloss.ops.shape import moved
 
 AXIS = (AttrSpec("axis", "axis", -1),)
@@ -50,7 +50,8 @@ def _softmax(x: Array, axis: int) -> Array:
     if x.size == 0:
         return x.copy()
     e = np.exp(x - np.max(x, axis=axis, keepdims=True))
-    return e / _total(e, axis)
+    out: Array = e / _total(e, axis)
+    return out
 
 
 def _softmax_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tensor, ...]:
@@ -68,8 +69,10 @@ def _softmax_vjp(
 
 
 define(
-    "softmax", ("x",), rules.along_axis(), _softmax, attrs=AXIS, expand=_softmax_expand, vjp=_softmax_vjp, row_axis=lambda a: int(a["axis"]),
-    samples=_samples({}), ulp=4, summary="Exponentials along an axis, divided by their sum; a row with NaN or +inf, or all -inf, gives NaN.",
+    "softmax", ("x",), rules.along_axis(), _softmax, attrs=AXIS, expand=_softmax_expand, vjp=_softmax_vjp,
+    row_axis=lambda a: int(a["axis"]),
+    samples=_samples({}), ulp=4,
+    summary="Exponentials along an axis, divided by their sum; a row with NaN or +inf, or all -inf, gives NaN.",
     formula="e ** (x - max x) / Σ e ** (x - max x)",
 )  # fmt: skip
 
@@ -78,7 +81,8 @@ def _log_softmax(x: Array, axis: int) -> Array:
     if x.size == 0:
         return x.copy()
     shift = x - np.max(x, axis=axis, keepdims=True)
-    return shift - np.log(_total(np.exp(shift), axis))
+    out: Array = shift - np.log(_total(np.exp(shift), axis))
+    return out
 
 
 def _log_softmax_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tensor, ...]:
@@ -87,8 +91,10 @@ def _log_softmax_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tenso
 
 
 define(
-    "log_softmax", ("x",), rules.along_axis(), _log_softmax, attrs=AXIS, expand=_log_softmax_expand, row_axis=lambda a: int(a["axis"]),
-    vjp=moved(lambda x, g, a: g - softmax(x, a["axis"]) * ops.reduce_sum(g, a["axis"], True)), samples=_samples({}), ulp=4,
+    "log_softmax", ("x",), rules.along_axis(), _log_softmax, attrs=AXIS, expand=_log_softmax_expand,
+    row_axis=lambda a: int(a["axis"]),
+    vjp=moved(lambda x, g, a: g - softmax(x, a["axis"]) * ops.reduce_sum(g, a["axis"], True)), samples=_samples({}),
+    ulp=4,
     summary="Logarithm of softmax without its underflow; a row with NaN or +inf, or all -inf, gives NaN.",
     formula="(x - max x) - ln Σ e ** (x - max x)",
 )  # fmt: skip
@@ -103,7 +109,8 @@ def _lse_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[Tensor
 def _lse(x: Array, axis: int, keepdims: bool) -> Array:
     m = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
     out = np.where(np.isfinite(m), np.log(_total(np.exp(x - m), axis)) + m, m).astype(x.dtype)
-    return out if keepdims else out.squeeze(axis)
+    result: Array = out if keepdims else out.squeeze(axis)
+    return result
 
 
 def _lse_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tensor, ...]:
@@ -119,7 +126,8 @@ def _lse_vjp(x: Tensor, g: Tensor, attrs: Attrs) -> Tensor:
 
 
 define(
-    "logsumexp", ("x",), _lse_infer, _lse, attrs=(*AXIS, AttrSpec("keepdims", "bool", False)), expand=_lse_expand, vjp=moved(_lse_vjp),
+    "logsumexp", ("x",), _lse_infer, _lse, attrs=(*AXIS, AttrSpec("keepdims", "bool", False)), expand=_lse_expand,
+    vjp=moved(_lse_vjp),
     row_axis=lambda a: int(a["axis"]), samples=_samples({}, {"keepdims": True}), ulp=4,
     summary="Logarithm of the sum of exponentials along an axis; all -inf gives -inf, +inf gives inf.",
     formula="max x + ln Σ e ** (x - max x)",
@@ -132,9 +140,10 @@ def _logaddexp_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tensor,
     return (ops.where(ops.equal(x, y), x + math.log(2), ops.maximum(x, y) + ops.softplus(-ops.abs(x - y))),)
 
 
-logaddexp = binary(
+logaddexp: Binary = binary(
     "logaddexp", np.logaddexp, lambda x, y, out, g, a: (g * ops.sigmoid(x - y), g * ops.sigmoid(y - x)), kind="float",
-    expand=_logaddexp_expand, samples=pairs(), summary="Logarithm of the sum of two exponentials.", formula="ln(e ** x + e ** y)",
+    expand=_logaddexp_expand, samples=pairs(), summary="Logarithm of the sum of two exponentials.",
+    formula="ln(e ** x + e ** y)",
     source="numpy.logaddexp",
 )  # fmt: skip
 

@@ -13,17 +13,21 @@ from graphloss.ir.types import TensorType
 from graphloss.ops import rules
 from graphloss.ops.define import points, unary
 
+
 def _scale_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
     rules.expect(types[0], "number")
     for name in ("scale", "bias"):
         if not types[0].dtype.startswith("float") and not float(attrs[name]).is_integer():
-            raise AttrError(f"{name} would be truncated", f"a whole number, since the operand is {types[0].dtype}", attrs[name])
+            raise AttrError(
+                f"{name} would be truncated", f"a whole number, since the operand is {types[0].dtype}", attrs[name]
+            )
     return (types[0],)
 
 
 def _scale(x: Array, scale: float, bias: float, bias_after_scale: bool) -> Array:
     s, b = x.dtype.type(scale), x.dtype.type(bias)
-    return x * s + b if bias_after_scale else (x + b) * s
+    result: Array = x * s + b if bias_after_scale else (x + b) * s
+    return result
 
 
 def _scale_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tensor, ...]:
@@ -35,10 +39,15 @@ def _scale_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tensor, ...
     return (x * s if s != 1 else apply("assign", (x,), {})[0],)
 
 
+_SAMPLES: tuple[Attrs, ...] = ({}, {"scale": 2.0, "bias": -1.0}, {"scale": 0.5, "bias": 3, "bias_after_scale": False})
+
 unary(
-    "scale", _scale, lambda x, out, g, a: g * a["scale"], infer=_scale_infer, expand=_scale_expand, early=True, linear=True,
-    attrs=(AttrSpec("scale", "number", 1.0), AttrSpec("bias", "number", 0.0), AttrSpec("bias_after_scale", "bool", True)),
-    samples=points(edges=(0.0, 1e4, -math.inf, math.nan), attrs=({}, {"scale": 2.0, "bias": -1.0}, {"scale": 0.5, "bias": 3, "bias_after_scale": False})),
+    "scale", _scale, lambda x, out, g, a: g * a["scale"], infer=_scale_infer, expand=_scale_expand, early=True,
+    linear=True,
+    attrs=(
+        AttrSpec("scale", "number", 1.0), AttrSpec("bias", "number", 0.0), AttrSpec("bias_after_scale", "bool", True),
+    ),
+    samples=points(edges=(0.0, 1e4, -math.inf, math.nan), attrs=_SAMPLES),
     summary="A linear function with constant coefficients.", formula="scale x + bias, or scale (x + bias)",
 )  # fmt: skip
 

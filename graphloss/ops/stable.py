@@ -11,7 +11,7 @@ from graphloss import ops
 from graphloss.ir.opdef import Array, Attrs
 from graphloss.ir.tensor import Operand, Tensor
 from graphloss.ops import special
-from graphloss.ops.define import binary, pairs, points, unary
+from graphloss.ops.define import Binary, Unary, binary, pairs, points, unary
 
 LN2 = math.log(2)
 
@@ -20,8 +20,9 @@ def _logsigmoid_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tensor
     return (-ops.softplus(-operands[0]),)
 
 
-logsigmoid = unary(
-    "logsigmoid", lambda x: -special.softplus(-x), lambda x, out, g, a: g * ops.sigmoid(-x), expand=_logsigmoid_expand, early=True,
+logsigmoid: Unary = unary(
+    "logsigmoid", lambda x: -special.softplus(-x), lambda x, out, g, a: g * ops.sigmoid(-x), expand=_logsigmoid_expand,
+    early=True,
     summary="Logarithm of the sigmoid.", formula="ln σ(x) = -softplus(-x)",
 )  # fmt: skip
 
@@ -35,7 +36,7 @@ def _log1mexp_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tensor, 
     return (ops.where(x > -LN2, ops.log(-ops.expm1(x)), ops.log1p(-ops.exp(x))),)
 
 
-log1mexp = unary(
+log1mexp: Unary = unary(
     "log1mexp", _log1mexp, lambda x, out, g, a: -(g / ops.expm1(-x)), expand=_log1mexp_expand,
     samples=points(-4.0, -0.1, edges=(0.0, -1e-30, -1e-3, -LN2, -30.0, -1e4, -np.inf, 1.0, np.nan)), ulp=4,
     summary="Logarithm of one minus an exponential, for x <= 0 (NaN above).", formula="ln(1 - e ** x)",
@@ -46,7 +47,8 @@ log1mexp = unary(
 def _log_cosh(x: Array) -> Array:
     a = np.abs(x)
     u = np.expm1(np.minimum(a, 1))
-    return np.where(a < 1, np.log1p(u * u / (2 * (1 + u))), a + np.log1p(np.exp(-2 * a)) - LN2).astype(x.dtype)
+    result: Array = np.where(a < 1, np.log1p(u * u / (2 * (1 + u))), a + np.log1p(np.exp(-2 * a)) - LN2).astype(x.dtype)
+    return result
 
 
 def _log_cosh_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tensor, ...]:
@@ -56,7 +58,7 @@ def _log_cosh_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tensor, 
     return (ops.where(a < 1.0, ops.log1p(u * u / (2.0 * (1.0 + u))), a + ops.softplus(-2.0 * a) - LN2),)
 
 
-log_cosh = unary(
+log_cosh: Unary = unary(
     "log_cosh", _log_cosh, lambda x, out, g, a: g * ops.tanh(x), expand=_log_cosh_expand,
     summary="Logarithm of the hyperbolic cosine: x²/2 near 0, |x| - ln 2 far out; no overflow.", formula="ln cosh x",
 )  # fmt: skip
@@ -64,7 +66,8 @@ log_cosh = unary(
 
 def _sqrt1pm1(u: Array) -> Array:
     root = np.sqrt(1 + u)
-    return np.where(u < 1, u / (1 + root), root - 1)
+    result: Array = np.where(u < 1, u / (1 + root), root - 1)
+    return result
 
 
 def _sqrt1pm1_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tensor, ...]:
@@ -74,8 +77,9 @@ def _sqrt1pm1_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tensor, 
     return (ops.where(u < 1.0, u / (1.0 + root), root - 1.0),)
 
 
-sqrt1pm1 = unary(
-    "sqrt1pm1", _sqrt1pm1, lambda x, out, g, a: 0.5 * (g * ops.rsqrt(1.0 + x)), expand=_sqrt1pm1_expand, samples=points(-0.9, 5.0),
+sqrt1pm1: Unary = unary(
+    "sqrt1pm1", _sqrt1pm1, lambda x, out, g, a: 0.5 * (g * ops.rsqrt(1.0 + x)), expand=_sqrt1pm1_expand,
+    samples=points(-0.9, 5.0),
     summary="Square root of 1 + u, minus 1: u/2 near 0.", formula="sqrt(1 + u) - 1",
 )  # fmt: skip
 
@@ -94,14 +98,15 @@ def _xlogy_vjp(x: Tensor, y: Tensor, out: Tensor, g: Tensor, attrs: Attrs) -> tu
     return ops.where(gone, 0.0, g * ops.log(y)), ops.where(gone, 0.0, g * x / y)
 
 
-xlogy = binary(
+xlogy: Binary = binary(
     "xlogy", _xlogy, _xlogy_vjp, kind="float", expand=_xlogy_expand, samples=pairs(0.1, 3.0),
     summary="x times the logarithm of y, 0 where x is 0.", formula="x ln y", source="scipy.special.xlogy",
 )  # fmt: skip
 
 
 def _bce_logits(x: Array, t: Array) -> Array:
-    return np.maximum(x, 0) - x * t + np.log1p(np.exp(-np.abs(x)))
+    result: Array = np.maximum(x, 0) - x * t + np.log1p(np.exp(-np.abs(x)))
+    return result
 
 
 def _bce_logits_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tensor, ...]:
@@ -115,7 +120,7 @@ def _bce_logits_vjp(x: Tensor, t: Tensor, out: Tensor, g: Tensor, attrs: Attrs) 
     return g * ((1.0 - t) * ops.sigmoid(x) - t * ops.sigmoid(-x)), -(g * x)
 
 
-bce_with_logits = binary(
+bce_with_logits: Binary = binary(
     "bce_with_logits", _bce_logits, _bce_logits_vjp, kind="float", expand=_bce_logits_expand, samples=pairs(),
     summary="Cross entropy of the probability σ(x) and a target t; no overflow, no underflow.",
     formula="max(x, 0) - x t + ln(1 + e ** -|x|)", source="torch.nn.BCEWithLogitsLoss",

@@ -24,6 +24,11 @@ def _mp(fn: Callable[[mpmath.mpf], mpmath.mpf]) -> Callable[[Array], Array]:
     return lambda x: np.array([one(float(v)) for v in x.ravel()], np.float64).reshape(x.shape).astype(x.dtype)
 
 
+def _sigmoid(x: Array) -> Array:
+    e = np.exp(np.minimum(x, 0))
+    return np.where(x > 0, 1 / (1 + np.exp(-x)), e / (1 + e))
+
+
 FUNCTIONS: dict[str, Callable[..., Array]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative, "abs": np.abs,
     "max": np.maximum, "min": np.minimum, "mod": np.mod, "floordiv": np.floor_divide, "sign": np.sign,
@@ -32,9 +37,9 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "isnan": np.isnan, "isinf": np.isinf, "isfinite": np.isfinite, "sqrt": np.sqrt, "rsqrt": lambda x: 1 / np.sqrt(x),
     "reciprocal": lambda x: np.divide(1, x), "floor": np.floor, "ceil": np.ceil, "round": np.rint, "trunc": np.trunc,
     "exp": np.exp, "log": np.log, "log1p": np.log1p, "expm1": np.expm1, "exp2": np.exp2, "log2": np.log2,
-    "sigmoid": lambda x: np.where(x > 0, 1 / (1 + np.exp(-x)), np.exp(np.minimum(x, 0)) / (1 + np.exp(np.minimum(x, 0)))),
-    "softplus": lambda x: np.logaddexp(0, x), "tanh": np.tanh, "erf": _mp(mpmath.erf), "sin": np.sin, "cos": np.cos, "tan": np.tan,
-    "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh,
+    "sigmoid": _sigmoid,
+    "softplus": lambda x: np.logaddexp(0, x), "tanh": np.tanh, "erf": _mp(mpmath.erf), "sin": np.sin, "cos": np.cos,
+    "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh,
     "lgamma": _mp(mpmath.loggamma), "digamma": _mp(mpmath.digamma), "pow": np.power,
 }  # fmt: skip
 

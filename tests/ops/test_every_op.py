@@ -38,7 +38,9 @@ def types(s: Sample) -> list[TensorType]:
 def narrowed(s: Sample) -> Sample:
     """The sample with its float64 operands in float32."""
     with np.errstate(over="ignore", under="ignore"):
-        return dataclasses.replace(s, inputs=tuple(x.astype(np.float32) if x.dtype == np.float64 else x for x in s.inputs))
+        return dataclasses.replace(
+            s, inputs=tuple(x.astype(np.float32) if x.dtype == np.float64 else x for x in s.inputs)
+        )
 
 
 def close(got: np.ndarray, want: np.ndarray, ulp: float) -> None:
@@ -100,7 +102,9 @@ def test_form_exists(name: str) -> None:
         form = op.lower(types(s), out, s.attrs)
         assert form is not None
         if hasattr(form, "fn"):
-            for got, want in zip(form.fn(s.inputs, tuple(t.shape for t in out)), op.reference(s.inputs, s.attrs), strict=True):
+            for got, want in zip(
+                form.fn(s.inputs, tuple(t.shape for t in out)), op.reference(s.inputs, s.attrs), strict=True
+            ):
                 close(got, want, op.ulp)
 
 
@@ -148,7 +152,9 @@ def test_vjp_is_the_derivative(name: str) -> None:
                 assert (d.dtype, d.shape) == (x.dtype, x.shape), f"{name}: operand {i} {d.dtype}{d.shape}"
             if s.differentiable and out.dtype == np.float64:
                 want = derivative(op, s, g, i)
-                np.testing.assert_allclose(np.zeros_like(x) if d is None else d, want, rtol=2e-7, atol=2e-8, err_msg=f"{name} {s.attrs}")
+                np.testing.assert_allclose(
+                    np.zeros_like(x) if d is None else d, want, rtol=2e-7, atol=2e-8, err_msg=f"{name} {s.attrs}"
+                )
 
 
 @pytest.mark.parametrize("name", [n for n, op in OPS.items() if op.linear])
