@@ -1,9 +1,13 @@
-"""Indexing a computed value: `f(x, y)[i]` is `f(x[i], y[i])`, so only loads are ever indexed."""
+"""Indexing a computed value: `f(x, y)[i]` is `f(x[i], y[i])`, so only loads are ever indexed or sliced."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
+from graphloss.ir import dims as d
+from graphloss.ir.dims import Dim
+from graphloss.ir.scalar import EXPENSIVE, FUNCTIONS
 from graphloss.schedule.atoms import Atoms
 from graphloss.schedule.values import Call, Checked, Position, Read, Reduction, Value
 
@@ -13,6 +17,7 @@ SIZE_LIMIT = 40
 
 class Registry(Protocol):
     atoms: Atoms
+    varying: set[int]  # ids of values that are more than one scalar
 
     def value(self, value: Value, key: tuple[object, ...] | None = None) -> Value: ...
 
@@ -84,3 +89,51 @@ def _atoms(registry: Registry, value: Value) -> set[int]:
     return atoms
 
 
+def rebase(registry: Registry, value: Value, new: Mapping[int, tuple[int, Dim, int]]) -> Value | None:
+    """`value` read again at other loop indices: atom a becomes start + step * (new atom), for a -> (new atom, start, step).
+
+    None where a second evaluation would cost more than a store: then the value goes through memory.
+    """
+    order = _cheap(registry, value)
+    if order is None:
+        return None
+    done: dict[int, Value] = {}
+    for v in order:
+        deps = tuple(done[x.id] for x in v.deps)
+        if isinstance(v, Call):
+            done[v.id] = registry.call(v.fn, deps, v.dtype)
+        elif isinstance(v, (Read, Position)):
+            offset: Dim = v.offset if isinstance(v, Read) else v.start
+            pairs: list[tuple[int, Dim]] = []
+            for a, stride in registry.atoms.strides(v.strides).items():
+                atom, start, step = new[a]
+                offset = d.add(offset, d.mul(start, stride))
+                pairs.append((atom, d.mul(step, stride)))
+            own, strides = tuple(a for a, _ in pairs), tuple(pairs)
+            if isinstance(v, Read):
+                moved: Value = Read(0, v.dtype, (), own, buffer=v.buffer, offset=offset, strides=strides)
+            else:
+                moved = Position(0, v.dtype, (), own, strides=strides, start=offset)
+            done[v.id] = registry.value(moved)
+        else:
+            done[v.id] = v
+    return done[value.id]
+
+
+def _cheap(registry: Registry, value: Value) -> list[Value] | None:
+    """Everything below `value`, operands first, if it is made of loads and a few cheap functions only."""
+    found: dict[int, Value] = {}
+    stack, cost = [value], 0
+    while stack:
+        v = stack.pop()
+        if v.id in found:
+            continue
+        found[v.id] = v
+        if isinstance(v, (Reduction, Checked)) or (isinstance(v, Read) and v.deps):
+            return None
+        if v.id in registry.varying:
+            cost += FUNCTIONS[v.fn].cost if isinstance(v, Call) else 1
+        if cost > EXPENSIVE:
+            return None
+        stack.extend(v.deps)
+    return [found[i] for i in sorted(found)]

@@ -15,7 +15,7 @@ from graphloss.ir.opdef import get
 from graphloss.ir.scalar import Expr, arg
 from graphloss.ir.types import TensorType
 from graphloss.schedule.atoms import Atoms
-from graphloss.schedule.index import reindex
+from graphloss.schedule.index import rebase, reindex
 from graphloss.schedule.kernel import Buffer
 from graphloss.schedule.values import (
     Call,
@@ -73,6 +73,7 @@ class Lowering:
         self._shared: dict[tuple[object, ...], Value] = {}
         self._depth: dict[int, int] = {}
         self._next = 0
+        self.varying: set[int] = set()
 
     def run(self) -> Lowered:
         for name in (*self.graph.feeds, *self.graph.states):
@@ -102,6 +103,8 @@ class Lowering:
         value.id = self._next
         self._next += 1
         self._depth[value.id] = 1 + max((self._depth[x.id] for x in value.deps), default=0)
+        if value.own or any(x.id in self.varying for x in value.deps):
+            self.varying.add(value.id)
         self.out.values.append(value)
         return value
 
@@ -166,8 +169,14 @@ class Lowering:
         return steps == want
 
     def reread(self, ref: Ref, shape: tuple[Dim, ...]) -> Ref:
-        """The same tensor as a load with atoms of its own."""
-        return self.read(self.materialise(ref, shape), shape)
+        """The same tensor with atoms of its own: evaluated again where that is cheap, otherwise loaded."""
+        old = self.atoms.resolve(ref.atoms)
+        fresh = {a: self.atoms.new(self.atoms.sizes[a]) for a in old}
+        again = rebase(self, ref.value, {a: (n, 0, 1) for a, n in fresh.items()})
+        if again is None:
+            return self.read(self.materialise(ref, shape), shape)
+        self.atoms.meet(fresh.values())
+        return Ref(again, tuple(tuple(fresh[a] for a in self.atoms.resolve(x)) for x in ref.dims))
 
     def shape(self, name: str) -> tuple[Dim, ...]:
         return self.graph.types[name].shape
@@ -320,12 +329,35 @@ class Lowering:
         return None if atoms else tuple(result)
 
     def slice(self, ref: Ref, form: forms.Slice, shape: tuple[Dim, ...], out: TensorType) -> Ref:
+        moved = self.moved(ref, form, out.shape)
+        if moved is not None:
+            return moved
         buffer = self.materialise(ref, shape)
         steps = row_major(shape)
         offset: Dim = 0
         for start, step in zip(form.starts, steps, strict=True):
             offset = d.add(offset, d.mul(start, step))
         return self.read(buffer, out.shape, offset, [d.mul(a, b) for a, b in zip(form.steps, steps, strict=True)])
+
+    def moved(self, ref: Ref, form: forms.Slice, out: tuple[Dim, ...]) -> Ref | None:
+        """The slice as loads at other places, where the operand is cheap to evaluate there."""
+        new: dict[int, tuple[int, Dim, int]] = {}
+        index: list[tuple[int, ...]] = []
+        for x, start, step, n in zip(ref.dims, form.starts, form.steps, out, strict=True):
+            atoms = self.atoms.resolve(x)
+            whole = start == 0 and step == 1 and n == d.product(tuple(self.atoms.sizes[a] for a in atoms))
+            if (len(atoms) > 1 and not whole) or (not atoms and n != 1):
+                return None
+            sizes = [self.atoms.sizes[a] for a in atoms] if whole else [n] * len(atoms)
+            fresh = tuple(self.atoms.new(size) for size in sizes)
+            new.update({a: (f, start, step) for a, f in zip(atoms, fresh, strict=True)})
+            index.append(fresh)
+        value = rebase(self, ref.value, new)
+        if value is None:
+            return None
+        kept = tuple(() if n == 1 else x for x, n in zip(index, out, strict=True))
+        self.atoms.meet(a for x in index for a in x)
+        return Ref(value, kept) if all(len(x) == len(k) for x, k in zip(index, kept, strict=True)) else None
 
     def concat(self, op: Op, form: forms.Concat, out: TensorType) -> Ref:
         buffer = self.buffer(out, "temp", None)
