@@ -11,6 +11,7 @@ from graphloss.passes.dce import Dce
 from graphloss.passes.decompose import Decompose
 from graphloss.passes.desugar import Desugar
 from graphloss.passes.differentiate import Differentiate, Isolate, has_grad
+from graphloss.passes.stabilise import Stabilise
 from graphloss.rewrite.pipeline import Observer, Pass, Repeat, run
 from graphloss.rewrite.trace import Trace
 
@@ -18,11 +19,13 @@ DEFAULT: Final[tuple[Pass, ...]] = (
     Dce(),  # what nobody asked for is not worth a rule
     Desugar(),  # one spelling less for every rule below
     Isolate(),  # from here on rules may look through any value that is left
+    Stabilise(),  # the forward graph in stable composites
     Repeat(
         "gradients",
         (
             Differentiate(),  # on the stable composites, so that the gradient is that of the exact formula
             Desugar(),  # vjp rules may use spellings too
+            Stabilise(),  # a derivative has forms of its own to recognise, and may be differentiated again
         ),
         has_grad,  # a gradient of a gradient is expanded in the next round
     ),

@@ -69,6 +69,7 @@ class Rewriter(GraphBuilder):
         self._replaced: dict[str, str] = {}
         self._active: list[str] = []
         self._firings = 0
+        self._notes: dict[object, object] = {}
 
     # What rules ask ------------------------------------------------------------------------------------------------
 
@@ -83,6 +84,10 @@ class Rewriter(GraphBuilder):
 
     def same_dim(self, a: Dim, b: Dim) -> bool:
         return self.equations.same(a, b)
+
+    @property
+    def notes(self) -> dict[object, object]:
+        return self._notes
 
     # Building ------------------------------------------------------------------------------------------------------
 

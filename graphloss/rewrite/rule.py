@@ -27,6 +27,10 @@ class Surroundings(View, Protocol):
 
     def same_dim(self, a: Dim, b: Dim) -> bool: ...
 
+    @property
+    def notes(self) -> dict[object, object]:
+        """What rules have found out about values; a value never changes, so it stays true until the sweep ends."""
+
 
 @dataclass(frozen=True)
 class Match:

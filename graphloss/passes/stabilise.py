@@ -1,0 +1,25 @@
+"""Makes a graph numerically stable: the scaled form, known composites in it, and cancellation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from graphloss.ir.graph import Graph
+from graphloss.passes.differentiate import pinned
+from graphloss.passes.stable import cancel, compose, normal, shift
+from graphloss.rewrite.driver import rewrite
+from graphloss.rewrite.rule import Rule
+from graphloss.rewrite.trace import Trace
+
+# The first rule that fits an op wins: normal forms, then named composites, then the general mechanism, then what it leaves.
+RULES: Final[tuple[Rule, ...]] = (*normal.RULES, *compose.RULES, *shift.RULES, *cancel.RULES)
+
+
+@dataclass(frozen=True)
+class Stabilise:
+    name: str = "stabilise"
+    rules: tuple[Rule, ...] = RULES
+
+    def __call__(self, graph: Graph, trace: Trace) -> Graph:
+        return rewrite(graph, self.rules, trace, self.name, pinned(graph))
