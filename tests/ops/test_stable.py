@@ -30,7 +30,7 @@ CASES: dict[str, tuple[list[float], Callable[..., mpmath.mpf], Callable[..., mpm
     "tanh": (BOTH, mpmath.tanh, lambda x: mpmath.sech(x) ** 2),
     "logsigmoid": (BOTH, lambda x: -mpmath.log1p(mpmath.exp(-x)), lambda x: 1 / (1 + mpmath.exp(x))),
     "log_cosh": (BOTH, lambda x: mpmath.log(mpmath.cosh(x)), mpmath.tanh),
-    "expm1": (BOTH[:12], mpmath.expm1, mpmath.exp),
+    "expm1": ([v for v in BOTH if v < 80], mpmath.expm1, mpmath.exp),
     "log1mexp": ([-v for v in GRID[1:]], log1mexp, lambda x: -1 / mpmath.expm1(-x)),
     "sqrt1pm1": (GRID, lambda u: u / (1 + mpmath.sqrt(1 + u)), lambda u: 1 / (2 * mpmath.sqrt(1 + u))),
 }
@@ -63,13 +63,15 @@ def test_relative_error(name: str, dtype: str, expanded: bool) -> None:
     assert_ulp(slope[big], np.array([float(s) for s in slopes])[big], 12, floor=tiny)
 
 
-def test_bce_with_logits_keeps_small_results() -> None:
+@pytest.mark.parametrize("expanded", [False, True])
+def test_bce_with_logits_keeps_small_results(expanded: bool) -> None:
+    op = OPS["bce_with_logits"]
     x = np.array([20.0, -20.0, 50.0, 1e4, -1e4, 0.3], np.float32)
     t = np.array([1.0, 0.0, 1.0, 1.0, 0.0, 0.7], np.float32)
     with using(NumpyMode()):
         a, b = NumpyTensor(x), NumpyTensor(t)
-        out = ops.bce_with_logits(a, b)
-        gx, gt = OPS["bce_with_logits"].vjp([a, b], [out], [NumpyTensor(np.ones_like(x))], {})
+        out = op.expand([a, b], {})[0] if expanded else ops.bce_with_logits(a, b)
+        gx, gt = op.vjp([a, b], [out], [NumpyTensor(np.ones_like(x))], {})
     with mpmath.workdps(120):
         want = [
             mpmath.log1p(mpmath.exp(v)) - v * w
