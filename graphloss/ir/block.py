@@ -299,11 +299,10 @@ class Block:
         return tuple(self._output(statement, op, n, t) for n, t in zip(entry.outputs, types, strict=True))
 
     def _output(self, statement: Operator, op: OpDef, name: str, type: TensorType) -> Variable:
+        # constants, and what is made from integers only, need no gradient
+        depends = any(dtypes.is_float(self.vars[n].dtype) for n in statement.input_arg_names)
         differentiable = dtypes.is_float(type.dtype) and (op.vjp is not None or op.name == GRAD)
-        constant = not statement.input_arg_names
-        made = Variable(
-            self, name, type, stop_gradient=constant or not differentiable, location=statement.location
-        )
+        made = Variable(self, name, type, stop_gradient=not (depends and differentiable), location=statement.location)
         return self.define(made, statement)
 
     def define(self, var: Variable, statement: Operator) -> Variable:

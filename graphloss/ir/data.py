@@ -67,15 +67,11 @@ def _check(name: object, shape: object) -> None:
         raise ArgumentTypeError(f"the shape of {name!r} is a list or tuple", "list or tuple", type(shape).__name__)
 
 
-def _declared(
-    name: str, shape: Sequence[int | None], dtype: object, lod_level: int, stop_gradient: bool
-) -> Variable:
+def _declared(name: str, shape: Sequence[int | None], dtype: object, lod_level: int, stop_gradient: bool) -> Variable:
     _check(name, shape)
     try:
         element = dtypes.canonical(dtype)
     except TypeError as error:
         raise ArgumentTypeError(str(error), op=f"data({name!r})") from None
     block = default_main_program().global_block()
-    return block.create_var(
-        name, shape, element, lod_level=lod_level, stop_gradient=stop_gradient, is_data=True
-    )
+    return block.create_var(name, shape, element, lod_level=lod_level, stop_gradient=stop_gradient, is_data=True)

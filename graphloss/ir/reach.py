@@ -46,7 +46,7 @@ def reach(
         if not stopped or (name in asked and name not in no_grad):
             live.add(name)
         op = linear.definition.get(name)
-        if op is not None and differentiable(op) and op.inputs:
+        if op is not None and differentiable(op) and any(dtypes.is_float(variables[i].dtype) for i in op.inputs):
             if stopped:
                 ends[name] = None
             else:

@@ -150,5 +150,3 @@ def _symbols_of(value: Attr) -> Iterator[str]:
     elif isinstance(value, tuple):
         for v in value:
             yield from _symbols_of(v)
-
-
