@@ -1,0 +1,27 @@
+"""Eager mode: ops run at once on arrays, by their NumPy references; gradients by a tape through the same rules."""
+
+from graphloss.dygraph.grad import grad
+from graphloss.dygraph.layer import Layer
+from graphloss.dygraph.linear import Linear
+from graphloss.dygraph.loss import BCELoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
+from graphloss.dygraph.mode import disable_dygraph, enable_dygraph, enabled, guard, no_grad, to_variable
+from graphloss.dygraph.varbase import ParamBase, VarBase
+
+__all__ = [
+    "BCELoss",
+    "CrossEntropyLoss",
+    "L1Loss",
+    "Layer",
+    "Linear",
+    "MSELoss",
+    "NLLLoss",
+    "ParamBase",
+    "VarBase",
+    "disable_dygraph",
+    "enable_dygraph",
+    "enabled",
+    "grad",
+    "guard",
+    "no_grad",
+    "to_variable",
+]

@@ -1,0 +1,172 @@
+"""Fluid's functions that make Variables: constants, copies, parameters, inputs, random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphloss import dtypes, ops
+from graphloss.errors import ArgumentTypeError, UnsupportedError
+from graphloss.initializer import Constant, Initializer, drawn_seed
+from graphloss.ir import unique_name
+from graphloss.ir.data import layers_data as data
+from graphloss.ir.defaults import default_main_program, default_startup_program
+from graphloss.ir.parameter import Parameter
+from graphloss.ir.tensor import Tensor
+from graphloss.ir.tensor import cast as cast_tensor
+from graphloss.ir.variable import Variable
+from graphloss.layers.helper import layer_function, make_parameter
+from graphloss.losses import checks
+from graphloss.param_attr import ParamAttr
+
+__all__ = [
+    "assign",
+    "cast",
+    "create_global_var",
+    "create_parameter",
+    "data",
+    "fill_constant",
+    "gaussian_random",
+    "ones",
+    "ones_like",
+    "uniform_random",
+    "zeros",
+    "zeros_like",
+]
+
+
+@layer_function
+def fill_constant(
+    shape: Sequence[int], dtype: object, value: float | int | bool, force_cpu: bool = False, out: Variable | None = None
+) -> Tensor:
+    """`value` everywhere; with `out`, that Variable is written."""
+    return _into(out, ops.fill(tuple(shape), value, dtypes.canonical(dtype)))
+
+
+@layer_function
+def ones(shape: Sequence[int], dtype: object, force_cpu: bool = False) -> Tensor:
+    """1 everywhere."""
+    return ops.fill(tuple(shape), 1, dtypes.canonical(dtype))
+
+
+@layer_function
+def zeros(shape: Sequence[int], dtype: object, force_cpu: bool = False) -> Tensor:
+    """0 everywhere."""
+    return ops.fill(tuple(shape), 0, dtypes.canonical(dtype))
+
+
+@layer_function
+def ones_like(x: Tensor, out: Variable | None = None) -> Tensor:
+    """1 everywhere, in the shape and dtype of x."""
+    return _into(out, ops.ones_like(x))
+
+
+@layer_function
+def zeros_like(x: Tensor, out: Variable | None = None) -> Tensor:
+    """0 everywhere, in the shape and dtype of x."""
+    return _into(out, ops.zeros_like(x))
+
+
+@layer_function
+def assign(input: Tensor | np.ndarray[tuple[int, ...], np.dtype[np.generic]], output: Variable | None = None) -> Tensor:
+    """A copy of a Variable, or a constant with the elements of an array; with `output`, that Variable is written.
+
+    Raises:
+        ArgumentTypeError: neither a Variable nor an array.
+    """
+    if isinstance(input, Tensor):
+        return _into(output, ops.assign(input))
+    if not isinstance(input, np.ndarray):
+        raise ArgumentTypeError("assign copies a Variable or an array", "Variable or ndarray", type(input).__name__)
+    return _into(output, ops.literal(input))
+
+
+@layer_function
+def cast(x: Tensor, dtype: object) -> Tensor:
+    """x in another element type."""
+    return cast_tensor(checks.tensor(x, "x", "cast"), dtypes.canonical(dtype))
+
+
+@layer_function
+def uniform_random(
+    shape: Sequence[int],
+    dtype: object = "float32",
+    min: float = -1.0,
+    max: float = 1.0,
+    seed: int = 0,
+    name: str | None = None,
+) -> Tensor:
+    """Numbers drawn evenly from [min, max); seed 0 takes the program's random_seed."""
+    return ops.uniform(tuple(shape), dtypes.canonical(dtype), min, max, drawn_seed(seed))
+
+
+@layer_function
+def gaussian_random(
+    shape: Sequence[int], mean: float = 0.0, std: float = 1.0, seed: int = 0, dtype: object = "float32"
+) -> Tensor:
+    """Normally distributed numbers; seed 0 takes the program's random_seed."""
+    return ops.normal(tuple(shape), dtypes.canonical(dtype), mean, std, drawn_seed(seed))
+
+
+def create_parameter(
+    shape: Sequence[int],
+    dtype: object,
+    name: str | None = None,
+    attr: object = None,
+    is_bias: bool = False,
+    default_initializer: Initializer | None = None,
+) -> Parameter:
+    """A trainable parameter of the default main program, given its first value by the startup program.
+
+    Args:
+        attr: as param_attr of `fc`; `name` is short for ParamAttr(name=name).
+        is_bias: starts at 0 instead of Xavier-uniform.
+        default_initializer: its first value where attr has none.
+
+    Raises:
+        ArgumentTypeError: attr=False, which is no parameter. AttrError, ShapeError: the name or shape does not do.
+    """
+    made = make_parameter(
+        ParamAttr(name=name) if attr is None else attr,
+        shape,
+        dtypes.canonical(dtype),
+        None,
+        is_bias,
+        default_initializer,
+    )
+    if made is None:
+        raise ArgumentTypeError("create_parameter: attr=False is no parameter")
+    return made
+
+
+def create_global_var(
+    shape: Sequence[int],
+    value: float,
+    dtype: object,
+    persistable: bool = False,
+    force_cpu: bool = False,
+    name: str | None = None,
+) -> Variable:
+    """A Variable that the startup program sets to `value`; with `persistable` the scope keeps it from then on.
+
+    Raises:
+        UnsupportedError: not persistable, so that nothing would carry the value to the main program.
+    """
+    if not persistable:
+        raise UnsupportedError(
+            "create_global_var: only a persistable variable lives from the startup program to the main one",
+            hint="pass persistable=True, or use fill_constant",
+        )
+    name = name or unique_name.generate("global_var")
+    element = dtypes.canonical(dtype)
+    startup = default_startup_program().global_block()
+    Constant(value)(startup.create_var(name, shape, element, persistable=True), startup)
+    return default_main_program().global_block().create_var(name, shape, element, persistable=True, stop_gradient=True)
+
+
+def _into(out: Variable | None, value: Tensor) -> Tensor:
+    if out is None:
+        return value
+    default_main_program().current_block().write(out, value)
+    return out

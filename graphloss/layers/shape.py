@@ -1,0 +1,132 @@
+"""Fluid's functions that move elements: reshape, slice, gather, concat and their like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphloss import ops
+from graphloss.errors import AttrError, ShapeError
+from graphloss.ir.dims import Dim
+from graphloss.ir.tensor import Tensor
+from graphloss.layers.helper import activated, layer_function
+
+
+@layer_function
+def reshape(
+    x: Tensor,
+    shape: Sequence[int],
+    actual_shape: object = None,
+    act: str | None = None,
+    inplace: bool = False,
+    name: str | None = None,
+) -> Tensor:
+    """The same elements under `shape`: one −1 is worked out, 0 takes x's dimension; a new value always.
+
+    Raises:
+        ShapeError: another number of elements. AttrError: `actual_shape` is given; shapes are known when the program
+            is built.
+    """
+    if actual_shape is not None:
+        raise AttrError("reshape: actual_shape is not supported", hint="None dimensions of x stay free with 0 or -1")
+    full: list[Dim] = []
+    for i, d in enumerate(shape):
+        if d == 0 and i >= x.type.rank:
+            raise ShapeError(
+                "reshape: 0 takes a dimension that x does not have", expected=f"rank above {i}", got=x.type.rank
+            )
+        full.append(x.type.shape[i] if d == 0 else int(d))
+    return activated(ops.reshape(x, full), act)
+
+
+@layer_function
+def transpose(x: Tensor, perm: Sequence[int], name: str | None = None) -> Tensor:
+    """Dimensions in the order `perm`."""
+    return ops.transpose(x, perm)
+
+
+@layer_function
+def squeeze(input: Tensor, axes: Sequence[int], name: str | None = None) -> Tensor:
+    """Without the dimensions `axes`, which are 1; [] takes all that are declared 1."""
+    return ops.squeeze(input, list(axes) or None)
+
+
+@layer_function
+def unsqueeze(input: Tensor, axes: int | Sequence[int], name: str | None = None) -> Tensor:
+    """With dimensions of 1 at the places `axes` of the result."""
+    return ops.unsqueeze(input, axes)
+
+
+@layer_function
+def flatten(x: Tensor, axis: int = 1, name: str | None = None) -> Tensor:
+    """A matrix: the dimensions before `axis` as rows, the others as columns."""
+    return ops.flatten(x, axis)
+
+
+@layer_function
+def expand(x: Tensor, expand_times: Sequence[int], name: str | None = None) -> Tensor:
+    """x laid side by side expand_times[i] times along dimension i."""
+    return ops.tile(x, expand_times)
+
+
+@layer_function
+def expand_as(x: Tensor, target_tensor: Tensor, name: str | None = None) -> Tensor:
+    """x repeated to the shape of the target, along dimensions of 1."""
+    return ops.broadcast_to(x, target_tensor.type.shape)
+
+
+@layer_function
+def concat(input: Sequence[Tensor], axis: int = 0, name: str | None = None) -> Tensor:
+    """The Variables side by side along `axis`."""
+    return ops.concat(input, axis)
+
+
+@layer_function
+def split(input: Tensor, num_or_sections: int | Sequence[int], dim: int = -1, name: str | None = None) -> list[Tensor]:
+    """Equal parts (so many), or parts of the given lengths (one may be −1), along `dim`."""
+    return ops.split(input, num_or_sections, dim)
+
+
+@layer_function
+def stack(x: Sequence[Tensor] | Tensor, axis: int = 0) -> Tensor:
+    """The Variables, all of one shape, along a new dimension."""
+    return ops.stack([x] if isinstance(x, Tensor) else x, axis)
+
+
+@layer_function
+def unstack(x: Tensor, axis: int = 0, num: int | None = None) -> list[Tensor]:
+    """The slices along `axis`, without it."""
+    return ops.unstack(x, axis)
+
+
+@layer_function
+def slice(input: Tensor, axes: Sequence[int], starts: Sequence[int], ends: Sequence[int]) -> Tensor:
+    """input[start:end] along each of `axes`, as Python counts."""
+    return ops.slice_axes(input, axes, starts, ends)
+
+
+@layer_function
+def gather(input: Tensor, index: Tensor, overwrite: bool = True) -> Tensor:
+    """The rows of `input` that `index` ([N] or [N, 1]) names; gradients of repeated rows add up.
+
+    Raises:
+        LabelError (in the run): an index outside [0, rows).
+    """
+    return ops.gather(input, index)
+
+
+@layer_function
+def gather_nd(input: Tensor, index: Tensor, name: str | None = None) -> Tensor:
+    """input[index[i, 0], index[i, 1], …]."""
+    return ops.gather_nd(input, index)
+
+
+@layer_function
+def one_hot(input: Tensor, depth: int, allow_out_of_range: bool = False) -> Tensor:
+    """float32 rows with a 1 at each label: the last dimension, which is 1, becomes `depth`.
+
+    Raises:
+        LabelError (in the run): a label outside [0, depth); with allow_out_of_range its row is 0.
+    """
+    if input.type.rank == 0 or input.type.shape[-1] != 1:
+        raise ShapeError("one_hot: the last dimension of the labels must be 1", expected="[…, 1]", got=input.type)
+    return ops.one_hot(ops.squeeze(input, (-1,)), depth, strict=not allow_out_of_range)

@@ -1,0 +1,114 @@
+"""What the dialects check of their arguments before they build anything."""
+
+from __future__ import annotations
+
+from graphloss import dtypes
+from graphloss.errors import ArgumentTypeError, AttrError, DtypeError, ShapeError
+from graphloss.ir.dims import Dim
+from graphloss.ir.tensor import Tensor
+
+
+def tensor(value: object, name: str, where: str, hint: str | None = None) -> Tensor:
+    """`value` if it is a Variable or an eager array, else ArgumentTypeError."""
+    if isinstance(value, Tensor):
+        return value
+    raise ArgumentTypeError(
+        f"{where}: {name} is not a Variable",
+        expected="a Variable of a program, or a VarBase under dygraph.guard()",
+        got=type(value).__name__,
+        hint=hint or "make one with gl.data, gl.layers.assign or gl.dygraph.to_variable",
+    )
+
+
+def optional_tensor(value: object, name: str, where: str) -> Tensor | None:
+    """`value` if it is None or a Variable: an array would otherwise be ignored or copied in silence."""
+    return None if value is None else tensor(value, name, where)
+
+
+def may_be_equal(a: Dim, b: Dim) -> bool:
+    """Whether two dimensions can be the same: known ones are compared, an unknown one may be any but a declared 1."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a == b
+    return a != 1 and b != 1
+
+
+def same_shape(x: Tensor, y: Tensor) -> bool:
+    a, b = x.type.shape, y.type.shape
+    return len(a) == len(b) and all(may_be_equal(m, n) for m, n in zip(a, b, strict=True))
+
+
+def require_same_shape(x: Tensor, y: Tensor, where: str, name: str = "target") -> None:
+    if not same_shape(x, y):
+        raise ShapeError(f"{where}: {name} and input have different shapes", expected=shape_text(x), got=shape_text(y))
+
+
+def require_same_dtype(x: Tensor, y: Tensor, where: str, name: str = "target") -> None:
+    if x.type.dtype != y.type.dtype:
+        raise DtypeError(f"{where}: {name} and input have different dtypes", expected=x.type.dtype, got=y.type.dtype)
+
+
+def require_float(x: Tensor, where: str, name: str = "input") -> None:
+    if not dtypes.is_float(x.type.dtype):
+        raise DtypeError(f"{where}: {name} must be of a float dtype", expected="float32 or float64", got=x.type.dtype)
+
+
+def require_class_dtype(label: Tensor, where: str, allowed: tuple[str, ...]) -> None:
+    if label.type.dtype not in allowed:
+        raise DtypeError(
+            f"{where}: class labels have the wrong dtype",
+            expected=" or ".join(allowed),
+            got=label.type.dtype,
+            hint="cast the labels",
+        )
+
+
+def require_labels_of(x: Tensor, label: Tensor, axis: int, where: str) -> None:
+    """The shape of `label` must be that of `x` without `axis`."""
+    want = tuple(d for a, d in enumerate(x.type.shape) if a != axis % x.type.rank)
+    got = label.type.shape
+    if len(want) != len(got) or not all(may_be_equal(m, n) for m, n in zip(want, got, strict=True)):
+        hint = None
+        if len(got) == len(want) + 1 and got[-1] == 1:
+            hint = "labels have one dimension less than the input: squeeze the last one"
+        raise ShapeError(
+            f"{where}: labels do not fit the input {shape_text(x)}",
+            expected=dims_text(want),
+            got=dims_text(got),
+            hint=hint,
+        )
+
+
+def class_weight(value: object, x: Tensor, axis: int, where: str) -> Tensor | None:
+    """A weight per class: a Variable of shape [C] and of the input's dtype, or None."""
+    weight = optional_tensor(value, "weight", where)
+    if weight is None:
+        return None
+    classes = x.type.shape[axis]
+    if weight.type.rank != 1 or (not may_be_equal(weight.type.shape[0], classes) and classes != 1):
+        raise ShapeError(
+            f"{where}: weight must hold one number per class", expected=f"[{classes}]", got=shape_text(weight)
+        )
+    require_same_dtype(x, weight, where, "weight")
+    return weight
+
+
+def require_unit_interval(value: float, name: str, where: str) -> None:
+    if not 0 <= value <= 1:
+        raise AttrError(f"{where}: {name} is out of range", expected="0 to 1", got=value)
+
+
+def axis_in_range(axis: int, rank: int, where: str) -> int:
+    """`axis` counted from the front."""
+    if isinstance(axis, bool) or not isinstance(axis, int):
+        raise ArgumentTypeError(f"{where}: axis must be an integer", got=type(axis).__name__)
+    if not -rank <= axis < rank:
+        raise AttrError(f"{where}: axis is out of range", expected=f"{-rank} to {rank - 1}", got=axis)
+    return axis % rank
+
+
+def shape_text(x: Tensor) -> str:
+    return dims_text(x.type.shape)
+
+
+def dims_text(dims: tuple[Dim, ...]) -> str:
+    return f"[{', '.join(str(d) for d in dims)}]"

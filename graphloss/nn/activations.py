@@ -1,0 +1,61 @@
+"""PyTorch's activations as functions."""
+
+from __future__ import annotations
+
+from graphloss import dtypes, ops
+from graphloss.errors import AttrError
+from graphloss.ir.tensor import Tensor, cast
+
+
+def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: object | None = None) -> Tensor:
+    """e^(x−m) / Σ e^(x−m) along `dim`, m the maximum; no `dim` is 0 for rank 0, 1 and 3, else 1."""
+    return ops.softmax(_typed(input, dtype), axis=_axis(input, dim))
+
+
+def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: object | None = None) -> Tensor:
+    """(x−m) − log Σ e^(x−m) along `dim`, m the maximum."""
+    return ops.log_softmax(_typed(input, dtype), axis=_axis(input, dim))
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """−log(1 + e^−x)."""
+    return ops.logsigmoid(input)
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + e^(βx)) / β, and x itself where βx > threshold."""
+    scaled = input if beta == 1 else input * beta
+    smooth = ops.softplus(scaled)
+    return ops.where(scaled > threshold, input, smooth if beta == 1 else smooth / beta)
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """int64 rows with a 1 at each label; the class count must be given, since it is a part of the type."""
+    if num_classes < 1:
+        raise AttrError("one_hot: num_classes must be given", expected="at least 1", got=num_classes)
+    return cast(ops.one_hot(tensor, num_classes), "int64")
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(x, 0), with slope 0 at 0; a new value, whatever `inplace` says."""
+    return ops.relu(input)
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """1 / (1 + e^−x)."""
+    return ops.sigmoid(input)
+
+
+def tanh(input: Tensor) -> Tensor:
+    """(e^x − e^−x) / (e^x + e^−x)."""
+    return ops.tanh(input)
+
+
+def _typed(x: Tensor, dtype: object | None) -> Tensor:
+    return x if dtype is None else cast(x, dtypes.canonical(dtype))
+
+
+def _axis(x: Tensor, dim: int | None) -> int:
+    if dim is not None:
+        return dim
+    return 0 if x.type.rank in (0, 1, 3) else 1
