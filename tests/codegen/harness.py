@@ -120,8 +120,8 @@ def uniform(dtype: str, low: float, high: float, count: int, seed: int = 0) -> A
     return np.random.default_rng(seed).uniform(low, high, count).astype(dtype)
 
 
-def ulps(got: Array, exact: npt.NDArray[np.longdouble], floor: float = 0.0) -> npt.NDArray[np.float64]:
-    """|got - exact| in units in the last place of `exact` (of `floor`, where that is larger).
+def ulps(got: Array, exact: npt.NDArray[np.longdouble], floor: npt.ArrayLike = 0.0) -> npt.NDArray[np.float64]:
+    """|got - exact| in units in the last place of `exact` (of `floor`, where larger).
 
     0 where both are the same infinity or both NaN, infinite where only one of them is finite. An exact value beyond the
     largest finite number counts as infinite from half a unit on, as IEEE rounding has it.

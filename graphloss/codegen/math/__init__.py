@@ -7,29 +7,46 @@ from typing import Final
 
 from llvmlite import ir
 
-from graphloss.codegen.math import exponential, logarithm, rounding
+from graphloss.codegen.math import division, exponential, inverse, logarithm, power, rounding, special, trigonometric
 from graphloss.codegen.values import Lanes
 
 Emitter = Callable[..., ir.Value]
 
 _FUNCTIONS: Final[dict[str, Emitter]] = {
     "abs": rounding.absolute,
+    "acos": inverse.acos,
+    "asin": inverse.asin,
+    "atan": inverse.atan,
     "ceil": rounding.ceil,
+    "cos": trigonometric.cos,
+    "cosh": exponential.cosh,
+    "digamma": special.digamma,
+    "erf": special.erf,
     "exp": exponential.exp,
     "exp2": exponential.exp2,
     "expm1": exponential.expm1,
     "floor": rounding.floor,
+    "floor_mod": division.mod,
+    "floordiv": division.floordiv,
+    "lgamma": special.lgamma,
     "log": logarithm.log,
+    "log10": logarithm.log10,
     "log1p": logarithm.log1p,
+    "log2": logarithm.log2,
     "max": rounding.maximum,
     "min": rounding.minimum,
+    "mod": division.mod,
+    "pow": power.power,
     "reciprocal": rounding.reciprocal,
     "round": rounding.round_half_even,
     "rsqrt": rounding.rsqrt,
     "sigmoid": exponential.sigmoid,
     "sign": rounding.sign,
+    "sin": trigonometric.sin,
+    "sinh": exponential.sinh,
     "softplus": exponential.softplus,
     "sqrt": rounding.sqrt,
+    "tan": trigonometric.tan,
     "tanh": exponential.tanh,
     "trunc": rounding.trunc,
 }

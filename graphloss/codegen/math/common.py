@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from llvmlite import ir
 
-from graphloss.codegen.math.coefficients import COEFFICIENTS
+from graphloss.codegen.math.coefficients import COEFFICIENTS, SPLIT
 from graphloss.codegen.values import FORMATS, Lanes
 
 # ln 2 in two parts; the first has so few bits that its product with any exponent is exact, with or without FMA.
-LN2_HIGH: Final = {"float32": float.fromhex("0x1.62e400p-1"), "float64": float.fromhex("0x1.62e42fee00000p-1")}
-LN2_LOW: Final = {"float32": float.fromhex("0x1.7f7d1cp-20"), "float64": float.fromhex("0x1.a39ef35793c76p-33")}
+LN2_HIGH: Final = {dtype: SPLIT["ln 2", dtype][0] for dtype in ("float32", "float64")}
+LN2_LOW: Final = {dtype: SPLIT["ln 2", dtype][1] for dtype in ("float32", "float64")}
 SQRT_HALF: Final = {"float32": float.fromhex("0x1.6a09e6p-1"), "float64": float.fromhex("0x1.6a09e667f3bcdp-1")}
 INFINITY: Final = float("inf")
 NAN: Final = float("nan")
@@ -43,3 +43,41 @@ def nearest(lanes: Lanes, dtype: str, x: ir.Value, factor: float) -> ir.Value:
     """x·factor rounded to an integer by the magic number; |x·factor| below 2^(mantissa-1)."""
     magic = lanes.const(dtype, FORMATS[dtype].magic)
     return lanes.sub(lanes.fma(x, lanes.const(dtype, factor), magic), magic)
+
+
+def two_product(lanes: Lanes, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """(p, e) with p + e = a·b: p the rounded product, e its error (float64; its own last bit may go without FMA)."""
+    p = lanes.mul(a, b)
+    if lanes.target.has_fma:
+        return p, lanes.fma(a, b, lanes.neg(p))
+    (a_high, a_low), (b_high, b_low) = (_halves(lanes, v) for v in (a, b))
+    e = lanes.sub(lanes.mul(a_high, b_high), p)
+    e = lanes.add(lanes.add(e, lanes.mul(a_high, b_low)), lanes.mul(a_low, b_high))
+    return p, lanes.add(e, lanes.mul(a_low, b_low))
+
+
+def _halves(lanes: Lanes, a: ir.Value) -> tuple[ir.Value, ir.Value]:
+    # By mask, not by a multiplication: that would overflow for large a.
+    mask = lanes.const("int64", -(1 << 27))
+    high = lanes.bitcast(lanes.and_(lanes.bitcast(a, "int64"), mask), "float64")
+    return high, lanes.sub(a, high)
+
+
+def outlined(lanes: Lanes, name: str, dtype: str, body: Callable[..., ir.Value], *args: ir.Value) -> ir.Value:
+    """Call `body` as a function of the module, made on first use: for long functions, or those with branches."""
+    symbol = f"graphloss.{name}.{dtype}.x{lanes.width}"
+    function = lanes.module.globals.get(symbol)
+    if function is None:
+        typ = lanes.ty(dtype)
+        function = ir.Function(lanes.module, ir.FunctionType(typ, [typ] * len(args)), symbol)
+        function.linkage = "internal"
+        function.calling_convention = "fastcc"
+        inside = lanes.with_builder(ir.IRBuilder(function.append_basic_block("entry")))
+        inside.builder.ret(body(inside, dtype, *function.args))
+    return lanes.builder.call(function, args, cconv="fastcc")
+
+
+def through_float64(lanes: Lanes, name: str, dtype: str, body: Callable[..., ir.Value], *args: ir.Value) -> ir.Value:
+    """A function written for float64, called for either format."""
+    wide = [lanes.convert(a, dtype, "float64") for a in args]
+    return lanes.convert(outlined(lanes, name, "float64", body, *wide), "float64", dtype)

@@ -102,3 +102,36 @@ def tanh(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
     grown = lanes.scale_normal(p, n)
     far = lanes.sub(one, lanes.div(two, lanes.add(grown, one)))
     return lanes.copysign(lanes.select(lanes.lt(size, lanes.const(dtype, TANH_SPLIT)), near, far), x)  # keeps -0
+
+
+def _exp_half(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    """e^x / 2 for x ≥ 0: finite for a factor of two longer than e^x."""
+    n, p = _exp_reduced(lanes, dtype, lanes.min(lanes.const(dtype, _EXP_RANGE[dtype][1] + 1.0), x))
+    return lanes.scale(p, lanes.sub(n, lanes.const(dtype, 1.0)))
+
+
+def sinh(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    """x + x³ P(x²) up to 1, (e^|x| - e^-|x|) / 2 beyond."""
+    size, square = lanes.abs(x), lanes.mul(x, x)
+    near = lanes.fma(lanes.mul(square, polynomial(lanes, dtype, "sinh", square)), x, x)
+    half = _exp_half(lanes, dtype, size)
+    far = lanes.sub(half, lanes.div(lanes.const(dtype, 0.25), half))
+    return lanes.copysign(lanes.select(lanes.lt(size, lanes.const(dtype, 1.0)), near, far), x)
+
+
+def cosh(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    half = _exp_half(lanes, dtype, lanes.abs(x))
+    return lanes.add(half, lanes.div(lanes.const(dtype, 0.25), half))
+
+
+def exp_sum(lanes: Lanes, dtype: str, high: ir.Value, low: ir.Value) -> ir.Value:
+    """e^(high + low), low small against 1."""
+    n, r, c = _reduce(lanes, dtype, _clamp(lanes, dtype, high, *_EXP_RANGE[dtype]))
+    p = lanes.add(lanes.const(dtype, 1.0), _expm1_core(lanes, dtype, r, lanes.add(c, low)))
+    return lanes.scale(p, n)
+
+
+def exp_negative_normal(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    """e^-x for 0 ≤ x ≤ 80, where no result is subnormal."""
+    n, p = _exp_reduced(lanes, dtype, lanes.neg(x))
+    return lanes.scale_normal(p, n)

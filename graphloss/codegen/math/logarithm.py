@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
+from graphloss.codegen.math.coefficients import SPLIT
 from graphloss.codegen.math.common import INFINITY, LN2_HIGH, LN2_LOW, NAN, SQRT_HALF, polynomial
 from graphloss.codegen.values import FORMATS, Lanes
 
@@ -21,24 +22,27 @@ def split_exponent(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.
     return e, lanes.bitcast(lanes.add(fraction, lanes.const(form.bits, offset)), dtype)
 
 
-def _log_sum(lanes: Lanes, dtype: str, e: ir.Value, f: ir.Value, lead: ir.Value, extra: ir.Value | None) -> ir.Value:
-    """e·ln 2 + log(1 + f) + (lead - f) + extra, smallest terms first; lead is f or nearly so, extra far below the result."""
-    low = lanes.mul(e, lanes.const(dtype, LN2_LOW[dtype]))
-    if extra is not None:
-        low = lanes.add(low, extra)
+def log_rest(lanes: Lanes, dtype: str, f: ir.Value, low: ir.Value | None) -> ir.Value:
+    """log(1 + f) - f + low for √½ - 1 ≤ f < √2 - 1; low is a correction far below the result."""
     half_square = lanes.mul(lanes.mul(f, f), lanes.const(dtype, 0.5))
     if dtype == "float32":
-        cube = lanes.mul(lanes.mul(f, f), f)
-        small = lanes.sub(lanes.fma(cube, polynomial(lanes, dtype, "log", f), low), half_square)
+        factor, series = lanes.mul(lanes.mul(f, f), f), polynomial(lanes, dtype, "log", f)
     else:  # s = f / (2 + f): log(1 + f) = 2 s + s z P(z), z = s²; 2 s = f - s f is put so that f stays exact
-        s = lanes.div(f, lanes.add(f, lanes.const(dtype, 2.0)))
-        z = lanes.mul(s, s)
-        r = lanes.mul(z, polynomial(lanes, dtype, "log", z))
-        small = lanes.sub(lanes.fma(s, lanes.add(half_square, r), low), half_square)
-    return lanes.fma(e, lanes.const(dtype, LN2_HIGH[dtype]), lanes.add(lead, small))
+        factor = lanes.div(f, lanes.add(f, lanes.const(dtype, 2.0)))
+        z = lanes.mul(factor, factor)
+        series = lanes.fma(z, polynomial(lanes, dtype, "log", z), half_square)
+    product = lanes.mul(factor, series) if low is None else lanes.fma(factor, series, low)
+    return lanes.sub(product, half_square)
 
 
-def _normal(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.Value]:
+def _log_sum(lanes: Lanes, dtype: str, e: ir.Value, f: ir.Value, lead: ir.Value, low: ir.Value | None) -> ir.Value:
+    """e·ln 2 + log(1 + f) + (lead - f) + low, smallest terms first; lead is f, or f with a correction."""
+    tail = lanes.mul(e, lanes.const(dtype, LN2_LOW[dtype]))
+    rest = log_rest(lanes, dtype, f, tail if low is None else lanes.add(tail, low))
+    return lanes.fma(e, lanes.const(dtype, LN2_HIGH[dtype]), lanes.add(lead, rest))
+
+
+def normal_parts(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.Value]:
     """(e, m) as `split_exponent`, for positive subnormal x as well."""
     form = FORMATS[dtype]
     subnormal = lanes.lt(x, lanes.const(dtype, form.smallest_normal))
@@ -56,10 +60,30 @@ def _with_poles(lanes: Lanes, dtype: str, x: ir.Value, y: ir.Value) -> ir.Value:
 
 
 def log(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
-    e, m = _normal(lanes, dtype, x)
+    e, m = normal_parts(lanes, dtype, x)
     f = lanes.sub(m, lanes.const(dtype, 1.0))
     y = _log_sum(lanes, dtype, e, f, f, None)
     return _with_poles(lanes, dtype, x, y)
+
+
+def _log_base(lanes: Lanes, dtype: str, x: ir.Value, base: int) -> ir.Value:
+    """e·log_b(2) + log(1 + f) / ln b with split constants."""
+    parts = (*SPLIT[f"1/ln {base}", dtype], *SPLIT[f"log{base} 2", dtype])
+    inverse, inverse_low, two, two_low = (lanes.const(dtype, c) for c in parts)
+    e, m = normal_parts(lanes, dtype, x)
+    f = lanes.sub(m, lanes.const(dtype, 1.0))
+    rest = log_rest(lanes, dtype, f, None)
+    low = lanes.fma(lanes.add(f, rest), inverse_low, lanes.mul(e, two_low))
+    y = lanes.fma(f, inverse, lanes.fma(rest, inverse, low))
+    return _with_poles(lanes, dtype, x, lanes.fma(e, two, y))
+
+
+def log2(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    return _log_base(lanes, dtype, x, 2)
+
+
+def log10(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    return _log_base(lanes, dtype, x, 10)
 
 
 def log1p(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
@@ -81,5 +105,5 @@ def log1p(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
 
 def log1p_unit(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
     """log(1 + x) for 0 ≤ x ≤ 1, or NaN: x + x² P(x - ½), without taking x apart."""
-    centered = lanes.sub(x, lanes.const(dtype, 0.5))  # around the middle the terms of P fall as 3^-k; around 0 they cancel
+    centered = lanes.sub(x, lanes.const(dtype, 0.5))  # around the middle its terms fall as 3^-k; around 0 they cancel
     return lanes.fma(lanes.mul(x, x), polynomial(lanes, dtype, "log1p_unit", centered), x)

@@ -1,6 +1,6 @@
 """Minimax polynomials on mpmath; run as a script it writes the coefficients file of the math library.
 
-    python -m graphloss.codegen.math.remez > graphloss/codegen/math/coefficients.py
+    python graphloss/codegen/math/remez.py > coefficients.py && mv coefficients.py graphloss/codegen/math/
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def _exp2_tail(r: Number) -> Number:
     return mp.expm1(r * mp.ln2) / r
 
 
-def tasks() -> Iterator[Fit]:
-    """Every polynomial of the library. The weights turn the error of a polynomial into one relative to the result."""
+def basic_tasks() -> Iterator[Fit]:
+    """The polynomials of exp, log and tanh. The weights turn their errors into ones relative to the result."""
     half_ln2 = 0.34657359027997264 * 1.0005  # the rounding of x·log2(e) may land just past one half
     for dtype, degree in (("float32", 4), ("float64", 9)):
         yield Fit("exp", dtype, _exp_tail, -half_ln2, half_ln2, degree, abs)
@@ -144,10 +144,133 @@ def tasks() -> Iterator[Fit]:
         yield Fit("tanh", dtype, _odd_tail(mp.tanh), 0.0, 0.8101, degree, abs)
 
 
+def _even_tail(z: Number) -> Number:
+    return (mp.cos(mp.sqrt(z)) - 1 + z / 2) / (z * z)
+
+
+def _sin_pi_tail(z: Number) -> Number:
+    x = mp.sqrt(z)
+    return (mp.sinpi(x) / x - mp.pi) / z
+
+
+def _erf_factor(z: Number) -> Number:
+    x = mp.sqrt(z)
+    return mp.erf(x) / x - 1
+
+
+def _minus_log_erfc(t: Number) -> Number:
+    return -mp.log(mp.erfc(1 + t))
+
+
+def _lgamma_factor(d: Number) -> Number:
+    return mp.loggamma(2 + d) / d
+
+
+def _lgamma_tail(w: Number) -> Number:
+    """(log Γ(x) - Stirling's leading terms) · x as a function of w = 1/x²."""
+    x = 1 / mp.sqrt(w)
+    with mp.workdps(70):
+        return (mp.loggamma(x) - (x - mpf("0.5")) * (mp.log(x) - 1) - (mp.log(2 * mp.pi) - 1) / 2) * x
+
+
+def _digamma_tail(w: Number) -> Number:
+    """(log x - 1/(2 x) - ψ(x)) · x² as a function of w = 1/x²."""
+    x = 1 / mp.sqrt(w)
+    with mp.workdps(70):
+        return (mp.log(x) - 1 / (2 * x) - mp.digamma(x)) / w
+
+
+def digamma_root() -> Number:
+    """The positive zero of ψ."""
+    return mp.findroot(mp.digamma, mpf("1.4616321449683623"))
+
+
+def _digamma_factor(t: Number) -> Number:
+    """ψ(root + t) / t."""
+    return mp.digamma(digamma_root() + t) / t
+
+
+def _log_quintic(z: Number) -> Number:
+    """(log((1 + s) / (1 - s)) - 2 s - 2 s³/3) / s⁵ as a function of z = s²."""
+    s = mp.sqrt(z)
+    with mp.workdps(90):
+        return (2 * mp.atanh(s) - 2 * s - 2 * s**3 / 3) / (s * z * z)
+
+
+def special_tasks() -> Iterator[Fit]:
+    """The polynomials of the functions beyond exp and log."""
+    for dtype, degree in (("float32", 3), ("float64", 8)):
+        yield Fit("sinh", dtype, _odd_tail(mp.sinh), 0.0, 1.0, degree, abs)
+    for dtype, degree in (("float32", 5), ("float64", 12)):
+        yield Fit("asin", dtype, _odd_tail(mp.asin), 0.0, 0.25, degree, abs)
+    for dtype, degree in (("float32", 4), ("float64", 10)):
+        yield Fit("atan", dtype, _odd_tail(mp.atan), 0.0, 0.1716, degree, abs)
+    yield Fit("sin", "float64", _odd_tail(mp.sin), 0.0, 0.6170, 5, abs)
+    yield Fit("cos", "float64", _even_tail, 0.0, 0.6170, 5, lambda z: z * z)
+    yield Fit("sinpi", "float64", _sin_pi_tail, 0.0, 0.25, 7, abs)
+    for dtype, degree in (("float32", 6), ("float64", 12)):
+        yield Fit("erf", dtype, _erf_factor, 0.0, 1.0, degree, lambda z: mpf(1))
+    for dtype, degree, top in (("float32", 8, 3.0), ("float64", 20, 5.0)):
+        yield Fit("erfc", dtype, _minus_log_erfc, 0.0, top, degree, lambda t: mp.erfc(1 + t))
+    yield Fit("lgamma", "float64", _lgamma_factor, -0.75, 0.5, 23, lambda d: mpf(1))
+    yield Fit("stirling", "float64", _lgamma_tail, 1e-8, 1 / 64, 7, lambda w: mpf(1))
+    yield Fit("digamma", "float64", _digamma_tail, 1e-8, 1 / 64, 7, lambda w: w)
+    yield Fit("digamma root", "float64", _digamma_factor, -0.4617, 0.5384, 21, lambda t: mpf(1))
+    yield Fit("log5", "float64", _log_quintic, 0.0, 0.02944, 6, lambda z: z)
+
+
+def tasks() -> Iterator[Fit]:
+    """Every polynomial of the library."""
+    yield from basic_tasks()
+    yield from special_tasks()
+
+
+def splits() -> Iterator[tuple[str, str, int, Number]]:
+    """Constants in two parts: name, format, bits of the first part, value."""
+    with mp.workdps(60):
+        for dtype, bits, full in (("float32", 15, 24), ("float64", 33, 53)):
+            yield "ln 2", dtype, bits, mp.ln2
+            yield "1/ln 2", dtype, full, 1 / mp.ln2
+            yield "log2 2", dtype, bits, mpf(1)
+            yield "1/ln 10", dtype, full, 1 / mp.ln10
+            yield "log10 2", dtype, bits, mp.ln2 / mp.ln10
+            yield "pi/2", dtype, full, mp.pi / 2
+            yield "pi/4", dtype, full, mp.pi / 4
+            yield "pi", dtype, full, mp.pi
+        yield "digamma root", "float64", 53, digamma_root()
+        yield "2/3", "float64", 53, mpf(2) / 3
+
+
+def chain(value: Number, lengths: tuple[int, ...]) -> tuple[float, ...]:
+    """value as a sum of parts: the first ones cut to `lengths` bits, the last rounded to float64."""
+    with mp.workdps(80):
+        parts = []
+        for bits in lengths:
+            unit = mpf(2) ** (mp.frexp(value)[1] - bits)
+            parts.append(float(mp.floor(value / unit) * unit))
+            value -= mpf(parts[-1])
+        return (*parts, float(value))
+
+
+def two_over_pi_words(count: int) -> list[int]:
+    """The bits of 2/π after the binary point, in words of 64, after one word of zeros."""
+    with mp.workprec(64 * count + 64):
+        bits = int(mp.floor(2 / mp.pi * mpf(2) ** (64 * (count - 1))))
+    return [(bits >> (64 * i)) & (2**64 - 1) for i in reversed(range(count))]
+
+
+def split(value: Number, dtype: str, bits: int) -> tuple[float, float]:
+    """The first `bits` bits of value, rounded, and the rest in the format."""
+    with mp.workdps(60):
+        unit = mpf(2) ** (mp.frexp(value)[1] - bits)
+        high = mp.nint(value / unit) * unit
+        return float(high), rounded(value - high, dtype)
+
+
 def module_text() -> str:
     """The coefficients file."""
     lines = [
-        '"""Generated by remez.py: minimax coefficients, lowest power first, by name and format."""',
+        '"""Generated by remez.py: minimax coefficients (lowest power first) and split constants."""',
         "",
         "from __future__ import annotations",
         "",
@@ -161,7 +284,17 @@ def module_text() -> str:
         lines.append(f'    ("{task.name}", "{task.dtype}"): (  # {note}')
         lines += [f'        float.fromhex("{c.hex()}"),' for c in coefficients]
         lines.append("    ),")
-    return "\n".join([*lines, "}", ""])
+    lines += ["}", "", "SPLIT: Final[dict[tuple[str, str], tuple[float, float]]] = {"]
+    for name, dtype, bits, value in splits():
+        high, low = (f'float.fromhex("{part.hex()}")' for part in split(value, dtype, bits))
+        lines.append(f'    ("{name}", "{dtype}"): ({high}, {low}),')
+    with mp.workdps(80):
+        pieces = chain(mp.pi / 2, (33, 33, 33))
+    lines += ["}", "", "# π/2 in parts of 33 bits: their products with integers up to 2^20 are exact"]
+    lines += ["HALF_PI_PARTS: Final = (", *(f'    float.fromhex("{p.hex()}"),' for p in pieces), ")", ""]
+    lines += ["# the bits of 2/π in words of 64; the first word stands for the integer part"]
+    lines += ["TWO_OVER_PI: Final = (", *(f"    0x{word:016X}," for word in two_over_pi_words(20)), ")", ""]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
