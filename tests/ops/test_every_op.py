@@ -19,7 +19,7 @@ from graphloss.ir.types import TensorType
 from graphloss.ops.evaluate import NumpyMode, NumpyTensor
 from graphloss.ops.registry import all_ops
 from tests.numerics import assert_ulp
-from tests.ops.scalars import evaluate
+from tests.ops.scalars import FUNCTIONS, evaluate
 
 # `grad` stands for a whole graph until it is differentiated: it has no value of its own to compare.
 OPS = {op.name: op for op in all_ops() if op.name != "grad"}
@@ -188,8 +188,6 @@ def test_second_derivative_exists(name: str) -> None:
 
 
 def test_every_scalar_function_is_known_to_the_evaluator() -> None:
-    from tests.ops.scalars import FUNCTIONS
-
     assert set(FUNCTIONS) | {"cast"} == set(scalar.FUNCTIONS)
 
 

@@ -9,6 +9,7 @@ from graphloss import ops
 from graphloss.errors import LabelError, ShapeError
 from graphloss.ir.tensor import Tensor, using
 from graphloss.ops.evaluate import NumpyMode, NumpyTensor
+from tests.ops.test_every_op import OPS
 
 
 def t(values: object, dtype: str | None = None) -> NumpyTensor:
@@ -71,8 +72,6 @@ def test_scatter_add_of_float32_keeps_digits() -> None:
     [("share", [0.5, 0.5, 0.0]), ("all", [1.0, 1.0, 0.0]), ("first", [1.0, 0.0, 0.0])],
 )
 def test_gradient_of_reduce_max_at_a_tie(tie: str, want: list[float]) -> None:
-    from tests.ops.test_every_op import OPS
-
     x = np.array([[2.0, 2.0, 1.0]])
     attrs = {"axes": (0, 1), "keepdims": False, "tie": tie}
     with using(NumpyMode()):
@@ -83,8 +82,6 @@ def test_gradient_of_reduce_max_at_a_tie(tie: str, want: list[float]) -> None:
 @pytest.mark.parametrize(("tie", "want"), [("half", (0.5, 0.5)), ("first", (1.0, 0.0)), ("second", (0.0, 1.0))])
 @pytest.mark.parametrize("name", ["maximum", "minimum"])
 def test_gradient_of_maximum_at_a_tie(name: str, tie: str, want: tuple[float, float]) -> None:
-    from tests.ops.test_every_op import OPS
-
     with using(NumpyMode()):
         found = OPS[name].vjp([t(3.0), t(3.0)], [t(3.0)], [t(1.0)], {"tie": tie})
     assert tuple(g.array.item() for g in found) == want

@@ -9,6 +9,7 @@ import pytest
 
 from graphloss import ops
 from graphloss.errors import ArgumentTypeError, IndexRangeError, ShapeError
+from graphloss.ir import dims
 from graphloss.ir.builder import GraphBuilder, Value
 from graphloss.ir.dims import symbol
 from graphloss.ir.graph import Graph
@@ -115,8 +116,6 @@ def test_a_slice_outside_is_an_error_when_it_is_written() -> None:
 
 
 def test_signs_of_dimensions() -> None:
-    from graphloss.ir import dims
-
     n = symbol("N")
     assert at_least_zero(n)
     assert not at_least_zero(dims.sub(n, 1))
