@@ -315,6 +315,8 @@ class _Parser:
             right = self.dim()
             self._mark(")")
             self._depth -= 1
+            if word.text == "floordiv" and right == 0:
+                raise self._error(word, "division by 0")
             return dims.maximum(left, right) if word.text == "max" else dims.floordiv(left, right)
         if word.kind == "name" and word.text not in _CONSTANTS:
             return dims.symbol(word.text)
