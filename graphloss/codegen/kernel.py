@@ -1,0 +1,114 @@
+"""Kernels to LLVM IR: one function per kernel over a range of chunks, one driver per run of kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from llvmlite import ir
+
+from graphloss.codegen import flow
+from graphloss.codegen.flow import I64, POINTER, VOID, i64
+from graphloss.codegen.frame import Frame
+from graphloss.codegen.nodes import scalar_level, scalar_stores
+from graphloss.codegen.plan import Plan, kernel_cost
+from graphloss.codegen.rows import Chunk, emit_rows, emit_split_row
+from graphloss.codegen.table import DISPATCH, Table, chunks, extent, work
+from graphloss.codegen.target import Target
+from graphloss.ir.dims import Dim
+from graphloss.schedule.kernel import Kernel, Tile
+
+# Elements times cost from which several threads pay: about 10 microseconds of serial work.
+WORTH_DISPATCH: Final = 1_000_000
+
+
+def emit_module(
+    kernels: Sequence[Kernel], table: Table, target: Target, segments: Sequence[Sequence[str]] = ()
+) -> ir.Module:
+    """The module with `void k<i>(ptr table, i64 first chunk, i64 end chunk)` for the i-th kernel and `void run_<j>(ptr
+    table)` for the j-th segment, a list of kernel names that run one after the other.
+
+    Chunks of one kernel may run in any order and on any thread. A driver gives a kernel of several chunks and enough
+    work to the dispatch function of the table: `void dispatch(ptr kernel, ptr table, i64 chunks)`.
+    """
+    module = ir.Module(name="kernels")
+    functions: dict[str, tuple[Kernel, ir.Function]] = {}
+    for number, kernel in enumerate(kernels):
+        functions[kernel.name] = (kernel, _emit_kernel(module, f"k{number}", kernel, table, target))
+    for number, names in enumerate(segments):
+        _emit_driver(module, f"run_{number}", [functions[name] for name in names], table)
+    return module
+
+
+def _emit_kernel(module: ir.Module, name: str, kernel: Kernel, table: Table, target: Target) -> ir.Function:
+    function = ir.Function(module, ir.FunctionType(VOID, [POINTER, I64, I64]), name)
+    function.attributes.add("nounwind")
+    frame = Frame(function, module, kernel, table, target)
+    plan = Plan(kernel)
+    scalar_level(frame)
+    scalar_stores(frame, function.args[1])
+    chunk = Chunk(frame, plan)
+    emit = {Tile.ROWS: emit_rows}[kernel.tile]
+    if kernel.split_row:
+        emit = emit_split_row
+    grain, last = frame.dim(kernel.grain), frame.dim(extent(kernel))
+
+    def body(number: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+        begin = flow.mul(frame.builder, number, grain)
+        end = flow.smaller(frame.builder, flow.add(frame.builder, begin, grain), last)
+        chunk.begin(number)
+        emit(frame, plan, chunk, begin, end)
+        chunk.end(number)
+        return []
+
+    flow.for_loop(frame.builder, function.args[1], function.args[2], 1, [], body)
+    frame.finish()
+    return function
+
+
+def _emit_driver(
+    module: ir.Module, name: str, parts: Sequence[tuple[Kernel, ir.Function]], table: Table
+) -> None:
+    function = ir.Function(module, ir.FunctionType(VOID, [POINTER]), name)
+    function.attributes.add("nounwind")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    argument = function.args[0]
+
+    def word(index: int, typ: ir.Type) -> ir.Value:
+        return builder.load(builder.gep(argument, [i64(index)], source_etype=I64), typ=typ, align=8)
+
+    def size(dim: Dim) -> ir.Value:
+        return i64(dim) if isinstance(dim, int) else word(table.dim_index(dim), I64)
+
+    dispatch = _Callee(word(DISPATCH, POINTER), ir.FunctionType(VOID, [POINTER, POINTER, I64]))
+    threaded = builder.icmp_unsigned("!=", dispatch.pointer, ir.Constant(POINTER, None))
+    for kernel, code in parts:
+        count, elements = chunks(kernel), work(kernel)
+        least = -(-WORTH_DISPATCH // kernel_cost(kernel))
+        if (isinstance(count, int) and count <= 1) or (isinstance(elements, int) and elements < least):
+            builder.call(code, [argument, i64(0), size(count)])
+            continue
+        number = size(count)
+        worth = builder.and_(threaded, builder.icmp_signed(">", number, i64(1)))
+        worth = builder.and_(worth, builder.icmp_signed(">=", size(elements), i64(least)))
+        with builder.if_else(worth) as (several, alone):
+            with several:
+                builder.call(dispatch, [builder.bitcast(code, POINTER), argument, number])
+            with alone:
+                builder.call(code, [argument, i64(0), number])
+    builder.ret_void()
+
+
+
+class _Callee:
+    """A function known by its address only, in the form llvmlite calls."""
+
+    calling_convention = ""
+
+    def __init__(self, pointer: ir.Value, signature: ir.FunctionType) -> None:
+        self.pointer = pointer
+        self.function_type = signature
+        self.type = pointer.type
+
+    def get_reference(self) -> str:
+        return str(self.pointer.get_reference())

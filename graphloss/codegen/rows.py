@@ -1,0 +1,197 @@
+"""Tile ROWS: lanes along the row; the row-level values of as many rows as there are lanes are one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from llvmlite import ir
+
+from graphloss.codegen import flow
+from graphloss.codegen.elements import Row, column_dtype, streamed, walk
+from graphloss.codegen.flow import i64
+from graphloss.codegen.frame import Frame, Index, Place, Ramp, Spread, Value, Values
+from graphloss.codegen.nodes import evaluate, uniform
+from graphloss.codegen.plan import Pass, Plan
+from graphloss.codegen.reduce import TotalSlot, neutral
+from graphloss.ir.dims import Dim
+from graphloss.schedule.kernel import Column, IndexedLoad, Keep, Load, Store, Total
+
+
+class Chunk:
+    """What one chunk accumulates beyond its rows: totals on the stack, column partials in memory."""
+
+    def __init__(self, frame: Frame, plan: Plan) -> None:
+        self.frame = frame
+        self.plan = plan
+        self.totals = {p: TotalSlot(frame, p) for p in plan.positions(Total)}
+        self.columns: dict[int, ir.Value] = {}
+
+    def begin(self, chunk: ir.Value) -> None:
+        for slot in self.totals.values():
+            slot.clear()
+        frame, builder, lanes = self.frame, self.frame.builder, self.frame.lanes
+        self.columns = {}
+        for position in self.plan.positions(Column):
+            action = frame.expect(position, Column)
+            held = column_dtype(frame, action)
+            width = self.width()
+            base = frame.address(action.access, {}, held)
+            base = lanes.element(base, flow.mul(builder, chunk, width), held)
+            self.columns[position] = base
+            empty = neutral(lanes, action.kind, held)
+
+            def clear(c: ir.Value, _: list[ir.Value], base: ir.Value = base, held: str = held,
+                      empty: ir.Value = empty, width: ir.Value = width) -> list[ir.Value]:  # fmt: skip
+                mask = lanes.first(flow.sub(builder, width, c))
+                lanes.masked_store(lanes.element(base, c, held), mask, empty, held)
+                return []
+
+            flow.for_loop(builder, i64(0), width, lanes.width, [], clear)
+
+    def width(self) -> ir.Value:
+        """The length of a row of column partials."""
+        row = self.frame.kernel.row
+        return self.frame.dim(1 if row is None else row)
+
+    def end(self, chunk: ir.Value) -> None:
+        for slot in self.totals.values():
+            slot.finish(chunk)
+
+
+def emit_rows(frame: Frame, plan: Plan, chunk: Chunk, begin: ir.Value, end: ir.Value) -> None:
+    """Outer positions [begin, end) of one chunk."""
+    if plan.has_rows:
+        tile = _Tile(frame, plan, chunk)
+        flow.for_loop(
+            frame.builder, begin, end, frame.lanes.width, [], lambda t, _: tile.emit(t, flow.sub(frame.builder, end, t))
+        )
+    else:
+        flow.for_loop(frame.builder, begin, end, 1, [], lambda row, _: _plain_row(frame, plan, chunk, row))
+
+
+def emit_split_row(frame: Frame, plan: Plan, chunk: Chunk, begin: ir.Value, end: ir.Value) -> None:
+    """Positions [begin, end) of the row axis, where there is no outer axis and no row reduction."""
+    for step in plan.loops:
+        row = Row(begin, end, dict(frame.scalars), _bases(frame, step, {}), lambda: i64(0), {}, chunk.columns)
+        _collect(chunk, walk(frame, step, row).vectors)
+
+
+def _collect(chunk: Chunk, vectors: Mapping[int, tuple[ir.Value, str]]) -> None:
+    for position, (vector, dtype) in vectors.items():
+        chunk.totals[position].add(vector, dtype, None)
+
+
+def _plain_row(frame: Frame, plan: Plan, chunk: Chunk, row: ir.Value) -> list[ir.Value]:
+    for step in plan.loops:
+        _row_loop(frame, step, chunk, row, dict(frame.scalars), step is plan.passes[0])
+    return []
+
+
+def _row_loop(
+    frame: Frame, step: Pass, chunk: Chunk, row: ir.Value, values: Values, leads: bool
+) -> dict[int, ir.Value]:
+    """The loop of one pass over one row (`leads`: it is the first); the scalars of its row reductions."""
+    kernel, builder = frame.kernel, frame.builder
+    length = frame.dim(1 if kernel.row is None else kernel.row)
+    outer = frame.row_axes(row)
+    piece = Row(
+        i64(0), length, values, _bases(frame, step, outer), lambda: flow.mul(builder, row, length),
+        _ahead(frame, step) if leads else {}, chunk.columns,
+    )  # fmt: skip
+    outcome = walk(frame, step, piece)
+    _collect(chunk, outcome.vectors)
+    return outcome.scalars
+
+
+def _ahead(frame: Frame, step: Pass) -> dict[int, Dim]:
+    """For each stream of the first pass, how far away the next row's elements lie."""
+    outer = frame.kernel.outer
+    if not outer:
+        return {}
+    return {p: frame.expect(p, Load).access.strides[len(outer) - 1] for p in streamed(frame, step)}
+
+
+def _bases(frame: Frame, step: Pass, axes: Mapping[int, ir.Value]) -> dict[int, ir.Value]:
+    """The addresses of the accesses of a pass with the outer axes counted: computed once per row."""
+    found: dict[int, ir.Value] = {}
+    for position in step.inside:
+        action = frame.actions[position]
+        if isinstance(action, (Load, IndexedLoad, Keep)):
+            found[position] = frame.address(action.access, axes, action.dtype)
+        elif isinstance(action, Store):
+            found[position] = frame.address(action.access, axes, frame.actions[action.arg].dtype)
+    return found
+
+
+class _Tile:
+    """As many rows as there are lanes: row-level nodes once as a vector, then each row's loop, pass by pass."""
+
+    def __init__(self, frame: Frame, plan: Plan, chunk: Chunk) -> None:
+        self.frame = frame
+        self.plan = plan
+        self.chunk = chunk
+        spilled = dict.fromkeys(p for step in plan.loops for p in (*step.uses, *step.reduces))
+        self.space = {p: frame.stack(frame.actions[p].dtype, frame.lanes.width) for p in spilled}
+
+    def emit(self, first: ir.Value, left: ir.Value) -> list[ir.Value]:
+        frame, lanes, builder = self.frame, self.frame.lanes, self.frame.builder
+        mask = lanes.first(left)
+        count = flow.smaller(builder, left, i64(lanes.width))
+        place = Place(self._axes(first), mask, lambda: (first, i64(1)))
+        values = dict(frame.scalars)
+        for step in self.plan.passes:
+            for position in step.before:
+                self._row_node(position, values, place)
+            if step is self.plan.passes[-1]:
+                break
+            for position in step.uses:
+                if position not in step.reduces:
+                    lanes.store(self.space[position], values[position].vector, frame.actions[position].dtype)
+            flow.for_loop(builder, i64(0), count, 1, [], self._row(step, first))
+            for position in step.reduces:
+                values[position] = Value(lanes.load(self.space[position], frame.actions[position].dtype))
+        return []
+
+    def _row_node(self, position: int, values: Values, place: Place) -> None:
+        action = self.frame.actions[position]
+        if isinstance(action, Total):
+            dtype = self.frame.actions[action.arg].dtype
+            self.chunk.totals[position].add(values[action.arg].vector, dtype, place.mask)
+            return
+        value = evaluate(self.frame, position, values, place)
+        if value is not None:
+            values[position] = value
+
+    def _row(self, step: Pass, first: ir.Value) -> flow.Body:
+        frame, lanes = self.frame, self.frame.lanes
+        leads = step is self.plan.passes[0]
+
+        def body(lane: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+            values = dict(frame.scalars)
+            one = lanes.with_width(1)
+            for position in step.uses:
+                dtype = frame.actions[position].dtype
+                pointer = one.element(self.space[position], lane, dtype)
+                values[position] = uniform(frame, one.load_scalar(pointer, dtype))
+            row = flow.add(frame.builder, first, lane)
+            for position, scalar in _row_loop(frame, step, self.chunk, row, values, leads).items():
+                dtype = frame.actions[position].dtype
+                one.store(one.element(self.space[position], lane, dtype), scalar, dtype)
+            return []
+
+        return body
+
+    def _axes(self, first: ir.Value) -> dict[int, Index]:
+        frame, lanes, builder = self.frame, self.frame.lanes, self.frame.builder
+        outer = frame.kernel.outer
+        if len(outer) <= 1:
+            return {0: Ramp(first)} if outer else {}
+        rows = lanes.add(lanes.splat(first), lanes.iota("int64"))
+        found: dict[int, Index] = {}
+        for axis in range(len(outer) - 1, 0, -1):
+            size = lanes.splat(frame.dim(outer[axis]))
+            quotient = builder.udiv(rows, size)
+            found[axis] = Spread(builder.sub(rows, builder.mul(quotient, size)))
+            rows = quotient
+        found[0] = Spread(rows)
+        return found
