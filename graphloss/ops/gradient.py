@@ -12,11 +12,12 @@ from graphloss.ir.dims import Equations
 from graphloss.ir.forms import Form
 from graphloss.ir.linear import linearise
 from graphloss.ir.location import user_location
+from graphloss.ir.mode import ProgramMode
 from graphloss.ir.opdef import Array, Attrs, AttrSpec, OpDef, Types, register
 from graphloss.ir.operator import GRAD
 from graphloss.ir.printer import type_text
 from graphloss.ir.reach import reach
-from graphloss.ir.tensor import apply
+from graphloss.ir.tensor import apply, using
 from graphloss.ir.types import TensorType
 from graphloss.ir.variable import GRAD_SUFFIX, Variable
 
@@ -175,7 +176,7 @@ def _record(
     if not reached:
         return [None] * len(inputs)
     any_seed = any(s is not None for s in seeds)
-    with program_guard(block.program), op_role("backward"):
+    with using(ProgramMode()), program_guard(block.program), op_role("backward"):
         given = [_ones(t) if s is None else s for t, s in zip(targets, seeds, strict=True)] if any_seed else []
         attrs = {"n_targets": len(targets), "n_wrt": len(reached), "no_grad": stopped}
         names = [_unused(block.vars, x.name + GRAD_SUFFIX) for x in reached]

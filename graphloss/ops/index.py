@@ -19,15 +19,10 @@ from graphloss.ops.define import define, no_gradient
 
 
 def out_of_range(what: str, position: Sequence[int], value: int, limit: int) -> LabelError:
-    """The error of an index `value` at `position` that is not in [0, limit)."""
-    place = (
-        f"row {position[0]}"
-        if len(position) == 1
-        else f"position {list(position)}"
-        if position
-        else "the only position"
-    )
-    return LabelError(f"{what}: the index at {place} is out of range", f"0 <= index < {limit}", value)
+    """The error of op `what`: its index holds `value` at `position`, which is not in [0, limit)."""
+    place = str(list(position)) if position else ""
+    row = f"row {position[0]}: " if position else ""
+    return LabelError(f"{row}index{place} = {value} is out of range", f"an index in [0, {limit})", value, op=what)
 
 
 def check(what: str, index: Array, limit: int) -> None:

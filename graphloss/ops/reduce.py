@@ -252,8 +252,8 @@ for _name, _index in (("max", np.argmax), ("min", np.argmin)):
 
 
 def _reduce(name: str, x: Tensor, axis: Axes, keepdims: bool, **attrs: object) -> Tensor:
-    if isinstance(axis, int):
-        axis = (axis,)
+    if isinstance(axis, (int, np.integer)):
+        axis = (int(axis),)
     axes = rules.axes_of(axis, x.type.rank)
     return apply(name, (x,), {"axes": axes, "keepdims": keepdims, **attrs})[0]
 

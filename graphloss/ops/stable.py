@@ -104,6 +104,24 @@ xlogy: Binary = binary(
 )  # fmt: skip
 
 
+def _residual(x: Array, t: Array) -> Array:
+    result: Array = (1 - t) * special.sigmoid(x) - t * special.sigmoid(-x)
+    return result
+
+
+def _residual_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tensor, ...]:
+    x, t = operands
+    e, absent = ops.exp(-ops.abs(x)), 1.0 - t
+    return (ops.where(x >= 0.0, absent - t * e, absent * e - t) / (1.0 + e),)
+
+
+sigmoid_residual: Binary = binary(
+    "sigmoid_residual", _residual, lambda x, t, out, g, a: (g * ops.sigmoid(x) * ops.sigmoid(-x), -g), kind="float",
+    expand=_residual_expand, samples=pairs(), summary="Sigmoid minus target, with all its digits near 1 too.",
+    formula="σ(x) - t = (1 - t) σ(x) - t σ(-x)",
+)  # fmt: skip
+
+
 def _bce_logits(x: Array, t: Array) -> Array:
     result: Array = np.maximum(x, 0) - x * t + np.log1p(np.exp(-np.abs(x)))
     return result
@@ -111,13 +129,12 @@ def _bce_logits(x: Array, t: Array) -> Array:
 
 def _bce_logits_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tensor, ...]:
     x, t = operands
-    # not softplus(x) - x t: at t = 1 that loses every digit of the small result
-    return (ops.relu(x) - x * t + ops.softplus(-ops.abs(x)),)
+    # Not softplus(x) - x t: at t = 1 that loses every digit of the small result. The gradient has the same exponential.
+    return (ops.relu(x) - x * t + ops.log1p(ops.exp(-ops.abs(x))),)
 
 
 def _bce_logits_vjp(x: Tensor, t: Tensor, out: Tensor, g: Tensor, attrs: Attrs) -> tuple[Tensor, Tensor]:
-    # σ(x) - t, with all its digits where t is 1 and σ(x) nearly so
-    return g * ((1.0 - t) * ops.sigmoid(x) - t * ops.sigmoid(-x)), -(g * x)
+    return g * sigmoid_residual(x, t), -(g * x)
 
 
 bce_with_logits: Binary = binary(

@@ -29,11 +29,13 @@ def test_an_index_out_of_range_is_named(what: str, bad: int) -> None:
     }
     with using(NumpyMode()), pytest.raises(LabelError) as e:
         calls[what]()
-    assert str(e.value) == f"{what}: the index at row 7 is out of range\n  expected 0 <= index < 10, got {bad}"
+    assert str(e.value) == (
+        f"row 7: index[7] = {bad} is out of range\n  expected an index in [0, 10), got {bad}\n  op: {what}"
+    )
 
 
 def test_positions_of_more_than_one_axis() -> None:
-    with using(NumpyMode()), pytest.raises(LabelError, match=r"the index at position \[1, 0\]"):
+    with using(NumpyMode()), pytest.raises(LabelError, match=r"row 1: index\[1, 0\] = 3"):
         ops.pick(NumpyTensor(np.zeros((2, 3, 2))), t([[0, 0], [3, 0]]), axis=1)
 
 
