@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from graphloss import dtypes
 from graphloss.ir import dims
 from graphloss.ir.dims import Dim
+from graphloss.ir.printer import print_graph
 from graphloss.ir.program import Program
 from graphloss.ir.variable import Variable
 from graphloss.options import CompileOptions
@@ -47,6 +48,14 @@ class Explanation:
     @property
     def traffic(self) -> tuple[Traffic, ...]:
         return tuple(traffic(k) for k in self.kernels)
+
+    def before(self) -> str:
+        """What the fetches need, as it was written, as graph text."""
+        return print_graph(self.code.source)
+
+    def after(self) -> str:
+        """The same after all passes, as graph text."""
+        return print_graph(self.code.graph)
 
     def loops(self) -> str:
         """Every kernel as loop text."""
