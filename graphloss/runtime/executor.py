@@ -13,9 +13,12 @@ from graphloss.ir.defaults import default_main_program
 from graphloss.ir.program import Program
 from graphloss.ir.variable import Variable
 from graphloss.options import CompileOptions
+from graphloss.passes.partial import split
+from graphloss.passes.pipelines import optimise
 from graphloss.runtime.compile import compile_graph
 from graphloss.runtime.compiled import Compiled
 from graphloss.runtime.compiled_program import CompiledProgram
+from graphloss.runtime.partial import Partials, partials
 from graphloss.runtime.scope import Scope, global_scope
 
 Array = npt.NDArray[Any]
@@ -61,7 +64,8 @@ class Executor:
         use_program_cache: bool = False,
         return_merged: bool = True,
         use_prune: bool = False,
-    ) -> list[Array]:
+        partial: bool = False,
+    ) -> list[Array] | Partials:
         """Runs `program` and returns the fetched arrays, in order.
 
         Everything that has an effect runs (writes of optimisers, random ops), and what the fetches need. Persistable variables are read
@@ -75,6 +79,7 @@ class Executor:
             scope: where persistable variables live.
             feed_var_name, fetch_var_name, return_numpy, use_program_cache, return_merged, use_prune: as in Fluid; programs are
                 always cached, and edits are always seen.
+            partial: return the unfinished sums, counts and maxima of this batch instead, for `combine` over several shards.
 
         Raises:
             ClosedError: after `close()`.
@@ -97,12 +102,14 @@ class Executor:
             )
         fetches = _fetches(fetch_list)
         feeds = _feeds(feed)
+        if partial:
+            return _run_partial(program, fetches, feeds, scope or global_scope(), options)
         key = (tuple([f.name if isinstance(f, Variable) else f for f in fetches]), options)
         compiled = program.compiled.get(key)
         if not isinstance(compiled, Compiled):
             compiled = _compile(program, fetches, options)
             program.compiled[key] = compiled
-        return _run(program, compiled, feeds, scope or global_scope(), len(fetches))
+        return _run(program, compiled, feeds, scope or global_scope())
 
 
 def _compile(program: Program, fetches: Sequence[Variable | str], options: CompileOptions) -> Compiled:
@@ -112,7 +119,20 @@ def _compile(program: Program, fetches: Sequence[Variable | str], options: Compi
     return Compiled(compile_graph(graph, options), options)
 
 
-def _run(program: Program, compiled: Compiled, feeds: Mapping[str, object], scope: Scope, fetched: int) -> list[Array]:
+def _run_partial(
+    program: Program, fetches: Sequence[Variable | str], feeds: Mapping[str, object], scope: Scope, options: CompileOptions
+) -> Partials:
+    key = ("partial", tuple([f.name if isinstance(f, Variable) else f for f in fetches]), options)
+    known = program.compiled.get(key)
+    if not isinstance(known, tuple):
+        parts = split(optimise(program.snapshot(fetches), options))
+        known = program.compiled[key] = (parts, Compiled(compile_graph(parts.shard, options, primitive=parts.shard), options))
+    parts, compiled = known
+    results = _run(program, compiled, feeds, scope)
+    return partials(parts, dict(zip(parts.shard.fetches, results, strict=True)))
+
+
+def _run(program: Program, compiled: Compiled, feeds: Mapping[str, object], scope: Scope) -> list[Array]:
     graph = compiled.code.graph
     values: list[object] = []
     try:
