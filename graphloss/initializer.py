@@ -14,6 +14,7 @@ from graphloss import ops
 from graphloss.errors import ArgumentTypeError, AttrError, ShapeError
 from graphloss.ir import unique_name
 from graphloss.ir.block import Block
+from graphloss.ir.context import layer
 from graphloss.ir.defaults import default_main_program, program_guard
 from graphloss.ir.mode import ProgramMode
 from graphloss.ir.tensor import Tensor, cast, current
@@ -33,7 +34,7 @@ class Initializer:
 
     def __call__(self, var: Variable, block: Block) -> None:
         """Appends what gives `var` its first value to `block`."""
-        with program_guard(block.program):
+        with program_guard(block.program), layer("init", var.name):
             block.write(var, self.value(var.shape, var.dtype))
 
 

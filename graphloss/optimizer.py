@@ -18,7 +18,7 @@ from graphloss.dygraph.varbase import ParamBase, VarBase
 from graphloss.errors import ArgumentTypeError, AttrError, ShapeError, UnknownVariable, UnsupportedError
 from graphloss.initializer import Constant
 from graphloss.ir import unique_name
-from graphloss.ir.context import op_role
+from graphloss.ir.context import layer, op_role
 from graphloss.ir.defaults import default_startup_program, program_guard
 from graphloss.ir.operator import Operator
 from graphloss.ir.parameter import Parameter
@@ -155,7 +155,7 @@ class Optimizer:
         program = pairs[0][0].block.program
         block = program.global_block()
         first = len(block.ops)
-        with program_guard(program), op_role("optimize"):
+        with program_guard(program), op_role("optimize"), layer(self._name):
             rate = self._rate(program, "float64" if any(p.dtype == "float64" for p, _ in pairs) else "float32")
             grads = list(self._clip([g for _, g in pairs]) if self._clip else (g for _, g in pairs))
             shared = self._shared(program, [p for p, _ in pairs])

@@ -80,7 +80,7 @@ def fc(
             w = make_parameter(attr, [_columns(x, num_flatten_dims), size], x.type.dtype, layer)
             if w is None:
                 raise AttrError("fc: the weights cannot be left out", got="param_attr=False")
-            product = ops.mul_flat(x, w, num_flatten_dims, 1)
+            product = ops.matmul(x, w) if x.type.rank == 2 else ops.mul_flat(x, w, num_flatten_dims, 1)
             total = product if total is None else total + product
         assert total is not None
         b = make_parameter(bias_attr, [size], total.type.dtype, layer, is_bias=True)

@@ -9,7 +9,7 @@ from graphloss.layers.helper import as_vector, layer_function
 from graphloss.losses import binary, checks, distance
 from graphloss.losses import cross_entropy as ce
 from graphloss.losses.labels import held, stopped
-from graphloss.losses.reduction import check_empty_mean, total_weight
+from graphloss.losses.reduction import check_empty_mean, divided
 
 _LABELS = ("int64", "int32")
 
@@ -148,7 +148,7 @@ def sigmoid_cross_entropy_with_logits(
     checks.require_same_shape(z, y, where, "label")
     check_empty_mean(empty_mean)
     rows = binary.sigmoid_cross_entropy(z, held(y), ignore_index)
-    return rows.loss / total_weight(rows, empty_mean) if normalize else rows.loss
+    return divided(rows.loss, rows, empty_mean) if normalize else rows.loss
 
 
 @layer_function

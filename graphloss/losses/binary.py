@@ -37,5 +37,8 @@ def sigmoid_cross_entropy(z: Tensor, y: Tensor, ignore_index: int) -> Rows:
     """
     keep = cast(y, "int64") != ignore_index
     loss = binary_cross_entropy_with_logits(z, y)
-    counted = ops.abs(y - float(ignore_index)) > 1e-6
-    return Rows(ops.where(keep, loss, 0.0), cast(counted, z.type.dtype))
+
+    def counted() -> Tensor:
+        return cast(ops.abs(y - float(ignore_index)) > 1e-6, z.type.dtype)
+
+    return Rows(ops.where(keep, loss, 0.0), counted)

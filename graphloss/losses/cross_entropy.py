@@ -55,7 +55,7 @@ def cross_entropy_of_probabilities(p: Tensor, label: Tensor, axis: int, ignore_i
     y = labels(label, ignore_index)
     # picked before the logarithm: one logarithm per row, and none of a probability that does not matter
     loss = y.kept(-ops.clamped_log(ops.pick(p, y.index, axis=axis)))
-    return Rows(loss, y.weights(None, p.type.dtype))
+    return Rows(loss, lambda: y.weights(None, p.type.dtype))
 
 
 def soft_cross_entropy_of_probabilities(p: Tensor, target: Tensor, axis: int, keepdims: bool = False) -> Tensor:

@@ -18,9 +18,12 @@ def nll(log_p: Tensor, label: Tensor, axis: int, weight: Tensor | None, ignore_i
 
 def nll_of(log_p: Tensor, y: Labels, axis: int, weight: Tensor | None) -> Rows:
     """As `nll`, for labels already split."""
-    counts = y.weights(None if weight is None else held(weight), log_p.type.dtype)
+    dtype = log_p.type.dtype
     loss = -ops.pick(log_p, y.index, axis=axis)
-    return Rows(y.kept(loss if weight is None else counts * loss), counts)
+    if weight is None:
+        return Rows(y.kept(loss), lambda: y.weights(None, dtype))
+    weights = y.weights(held(weight), dtype)
+    return Rows(y.kept(weights * loss), lambda: weights)
 
 
 def soft_nll(log_p: Tensor, target: Tensor, axis: int, keepdims: bool = False) -> Tensor:

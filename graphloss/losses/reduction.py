@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,10 +16,10 @@ EMPTY_MEANS: Final = ("nan", "zero", "error")
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Losses per row, already weighted, 0 where ignored; and what each row counts for in the divisor of a mean."""
+    """Losses per row, already weighted, 0 where ignored; `weight` gives what each row counts for in the divisor of a mean."""
 
     loss: Tensor
-    weight: Tensor
+    weight: Callable[[], Tensor]
 
 
 def check_reduction(reduction: str, allowed: tuple[str, ...] = REDUCTIONS) -> str:
@@ -51,16 +52,16 @@ def reduced_rows(rows: Rows, reduction: str, empty_mean: str) -> Tensor:
     check_empty_mean(empty_mean)
     if check_reduction(reduction) != "mean":
         return reduced(rows.loss, reduction)
-    mean = ops.reduce_sum(rows.loss) / total_weight(rows, empty_mean)
-    return ops.where(ops.reduce_sum(rows.weight) == 0.0, 0.0, mean) if empty_mean == "zero" else mean
+    return divided(ops.reduce_sum(rows.loss), rows, empty_mean)
 
 
-def total_weight(rows: Rows, empty_mean: str) -> Tensor:
-    """Σ weight, as a divisor: for "zero" never 0 (1 instead), for "error" an error of the run where it is 0."""
-    count = ops.reduce_sum(rows.weight)
+def divided(total: Tensor, rows: Rows, empty_mean: str) -> Tensor:
+    """total / Σ weight, and what `empty_mean` says where the weights add up to 0."""
+    count = ops.reduce_sum(rows.weight())
     if empty_mean == "zero":
-        return ops.where(count == 0.0, 1.0, count)
-    return ops.require_nonzero(count) if empty_mean == "error" else count
+        empty = count == 0.0
+        return ops.where(empty, 0.0, total / ops.where(empty, 1.0, count))
+    return total / (ops.require_nonzero(count) if empty_mean == "error" else count)
 
 
 def weighted_mean(loss: Tensor, weight: Tensor) -> Tensor:
