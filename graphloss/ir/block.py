@@ -83,8 +83,8 @@ class Block:
         name: str | None = None,
         shape: Sequence[int | None] | None = None,
         dtype: object | None = None,
-        lod_level: int = 0,
-        persistable: bool = False,
+        lod_level: int | None = None,
+        persistable: bool | None = None,
         stop_gradient: bool = False,
         is_data: bool = False,
         type: TensorType | None = None,
@@ -101,6 +101,7 @@ class Block:
             name = self._unused("_generated_var")
         if type is None and shape is not None:
             type = TensorType("float32" if dtype is None else dtypes.canonical(dtype), self._shape(name, shape))
+        lod_level, persistable = lod_level or 0, bool(persistable)
         old = self.vars.get(name)
         if old is not None:
             self._check_same(old, type, lod_level, persistable)
@@ -181,9 +182,11 @@ class Block:
         """
         loc = user_location()
         operands = tuple(self.own(op.name, x) for x in inputs)
+        known = len(self.program.equations.recorded)
         try:
             types = op.infer([x.type for x in operands], attrs, self.program.equations)
         except GraphlossError as error:
+            self.program.forget_equations(known)
             raise error.with_op(call_text(op.name, [(x.name, x.type) for x in operands], attrs), loc) from None
         if names is None:
             names = output_names(op.name, len(types), self.vars.__contains__)
@@ -211,11 +214,13 @@ class Block:
             target.assume(source.type)
         if target.dtype != source.dtype:
             raise DtypeError("a write changes the dtype", type_text(target.type), type_text(source.type), text, loc)
+        known = len(self.program.equations.recorded)
         same = len(target.shape) == len(source.shape) and all(
             self.program.equations.equal(a, b, f"write of {target.name}") is not None
             for a, b in zip(target.type.shape, source.type.shape, strict=True)
         )
         if not same:
+            self.program.forget_equations(known)
             raise ShapeError("a write changes the shape", type_text(target.type), type_text(source.type), text, loc)
         statement = self.push(Write(target.name, source.name, current_role(), loc, current_scope()))
         if target.op is None:
@@ -261,6 +266,10 @@ class Block:
             if name is not None and name != value.name:
                 self.write(self.vars[name], value)
         return statement
+
+    def to_string(self, throw_on_error: bool = False, with_details: bool = False) -> str:
+        """The block as text; the only block of a program is the program's text."""
+        return self.program.to_string(throw_on_error, with_details)
 
     def op_text(self, op: Op) -> str:
         return op_text(op, {n: self.vars[n].type for n in op.outputs})

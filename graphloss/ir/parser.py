@@ -100,6 +100,7 @@ class _Parser:
         self._whole = whole_program
         self._out = Parsed()
         self._fetched = False
+        self._written = False
         self._depth = 0
 
     # -- the grammar ----------------------------------------------------------------------------------------------
@@ -179,7 +180,7 @@ class _Parser:
             attrs = freeze(op.complete(given))
         except GraphlossError as error:
             raise self._error(name, error.what, error.expected, error.got, error.hint) from None
-        if any(isinstance(s, Write) for s in self._out.statements) and not self._whole:
+        if self._written and not self._whole:
             raise self._error(outputs[0], "an op follows a write", "all writes of a graph after its ops")
         for word, type in zip(outputs, types, strict=True):
             self._define(word, type)
@@ -201,6 +202,7 @@ class _Parser:
         self._mark("=")
         value = self.value()
         self._out.statements.append(Write(target, value))
+        self._written = True
         if self._whole:
             self._out.types.setdefault(target, self._out.types[value])
         return target

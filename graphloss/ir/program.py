@@ -157,6 +157,10 @@ class Program:
         """The variable whose shape binds a symbol."""
         return self._symbols.get(name)
 
+    def forget_equations(self, known: int) -> None:
+        """Takes back the equations after the first `known`: the op that asked for them was refused."""
+        self.equations = Equations(tuple(self.equations.recorded[:known]))
+
     def own_symbol(self, name: str, var: str) -> None:
         """Says that the shape of `var` binds the symbol `name`, unless another's does."""
         self._symbols.setdefault(name, var)

@@ -206,3 +206,12 @@ def test_writes_check_the_type(main: gl.Program) -> None:
         late + 1.0
     block.write(late, w)
     assert late.shape == (3,)
+
+
+def test_an_op_that_is_refused_leaves_no_equation(main: gl.Program) -> None:
+    x, y = gl.data("x", [3, None]), gl.data("y", [4, None])
+    for refused in (lambda: x + y, lambda: main.global_block().write(x, y)):
+        with pytest.raises(ShapeError):
+            refused()
+        assert main.equations.recorded == []
+    assert not main.equations.same(x.type.shape[1], y.type.shape[1])
