@@ -56,6 +56,11 @@ class Graph:
     def __post_init__(self) -> None:
         object.__setattr__(self, "types", MappingProxyType(dict(self.types)))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # a mapping proxy does not pickle, and what is cached need not travel
+        values = [getattr(self, f) for f in self.__dataclass_fields__]
+        return type(self), tuple(dict(v) if isinstance(v, MappingProxyType) else v for v in values)
+
     @cached_property
     def definition(self) -> Mapping[str, Op]:
         """The op that defines each name (feeds and states are absent)."""
