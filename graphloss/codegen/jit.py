@@ -13,10 +13,10 @@ import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache as once
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -25,7 +25,9 @@ from llvmlite import ir
 from graphloss.errors import UnsupportedError, VerifyError
 from graphloss.version import __version__
 
-__all__ = ["Host", "Loaded", "ObjectCache", "cache_key", "host", "load"]
+__all__ = ["Code", "Host", "Loaded", "ObjectCache", "cache_key", "host", "load"]
+
+Code: TypeAlias = str | ir.Module | Callable[[], str | ir.Module]
 
 OPT_LEVEL: Final = 2  # of the code generator
 
@@ -69,15 +71,15 @@ class Loaded:
 
     Args:
         addresses: address by exported symbol.
-        text: the LLVM IR it was made from.
+        code: the LLVM IR it was made from, or how to make that again.
         from_cache: whether the object code was found in the cache.
     """
 
-    __slots__ = ("__weakref__", "_tracker", "addresses", "from_cache", "text")
+    __slots__ = ("__weakref__", "_code", "_tracker", "addresses", "from_cache")
 
-    def __init__(self, addresses: Mapping[str, int], text: str, from_cache: bool, tracker: Any) -> None:
+    def __init__(self, addresses: Mapping[str, int], code: Code, from_cache: bool, tracker: Any) -> None:
         self.addresses = dict(addresses)
-        self.text = text
+        self._code = code
         self.from_cache = from_cache
         self._tracker = tracker
 
@@ -86,13 +88,14 @@ class Loaded:
         return self.addresses[symbol]
 
     def llvm_ir(self) -> str:
-        """The LLVM IR, as it was given."""
-        return self.text
+        """The LLVM IR."""
+        return _text(self._code)
 
     def assembly(self) -> str:
         """The assembly text of the machine code, made again from the IR."""
+        text = self.llvm_ir()
         with _lock:
-            return str(_engine().machine.emit_assembly(_parsed(self.text)))
+            return str(_engine().machine.emit_assembly(_parsed(text)))
 
     def __del__(self, _unloadable: deque[Any] = _unloadable) -> None:  # bound: globals may be gone at exit
         # The collector may run this anywhere, also inside LLVM's own lock or a fork; unloading waits for the next load.
@@ -102,17 +105,20 @@ class Loaded:
 
 
 def load(
-    code: str | ir.Module,
+    code: Code,
     symbols: Sequence[str],
     cache: ObjectCache | None = None,
     imports: Mapping[str, int] | None = None,
+    identity: str | None = None,
 ) -> Loaded:
     """Make ``code`` callable and return the addresses of ``symbols``.
 
     Args:
-        code: LLVM IR, as text or as an llvmlite module.
+        code: LLVM IR, as text or as an llvmlite module, or a function that makes it, always the same.
         symbols: what to export; each must be defined in ``code``.
         cache: where object code is kept between processes.
+        identity: what to look for in the cache in place of the text of ``code``; then a function is called only if
+            nothing is found.
         imports: addresses of the functions that ``code`` declares and does not define; they are not part of the
             object code, so a cached object serves another process.
 
@@ -126,23 +132,25 @@ def load(
         >>> ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int32)(loaded["add1"])(41)
         42
     """
-    text = str(code)
-    key = cache_key(text) if cache is not None else ""
+    if identity is None:
+        code = identity = _text(code)
+    key = cache_key(identity) if cache is not None else ""
     if cache is not None and (found := cache.get(key)) is not None:
         try:
-            return _link(found, symbols, imports, text, from_cache=True)
+            return _link(found, symbols, imports, code, from_cache=True)
         except UnsupportedError:
             pass  # an odd object is a miss; if the code itself is at fault, the next link says so
+    text = _text(code)
     with _lock:
         object_code = bytes(_engine().machine.emit_object(_parsed(text)))
-    loaded = _link(object_code, symbols, imports, text, from_cache=False)
+    loaded = _link(object_code, symbols, imports, code, from_cache=False)
     if cache is not None:
         cache.put(key, object_code)
     return loaded
 
 
 def cache_key(text: str) -> str:
-    """The key of the object code made from ``text`` on this machine by these versions."""
+    """The key of the object code that ``text`` stands for, on this machine and by these versions."""
     target = host()
     parts = (
         text, target.triple, target.cpu, target.feature_text, str(OPT_LEVEL),
@@ -154,6 +162,10 @@ def cache_key(text: str) -> str:
         digest.update(len(data).to_bytes(8, "little"))  # so that no two lists of parts run together alike
         digest.update(data)
     return digest.hexdigest()
+
+
+def _text(code: Code) -> str:
+    return str(code() if callable(code) else code)
 
 
 @once
@@ -209,7 +221,7 @@ def _parsed(text: str) -> Any:
 
 
 def _link(
-    object_code: bytes, symbols: Sequence[str], imports: Mapping[str, int] | None, text: str, from_cache: bool
+    object_code: bytes, symbols: Sequence[str], imports: Mapping[str, int] | None, code: Code, from_cache: bool
 ) -> Loaded:
     with _lock:
         while _unloadable:
@@ -224,7 +236,7 @@ def _link(
             tracker = builder.link(_engine().jit, f"graphloss-{next(_library_number)}")
         except RuntimeError as error:
             raise UnsupportedError("the machine code does not link", got=str(error).strip()) from error
-    return Loaded({name: int(tracker[name]) for name in symbols}, text, from_cache, tracker)
+    return Loaded({name: int(tracker[name]) for name in symbols}, code, from_cache, tracker)
 
 
 if hasattr(os, "register_at_fork"):

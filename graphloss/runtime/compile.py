@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache as once
 from pathlib import Path
 
 from graphloss.codegen import jit
+from graphloss.codegen.identity import identity
 from graphloss.codegen.kernel import emit_module
 from graphloss.codegen.table import Table
 from graphloss.codegen.target import Target
@@ -17,7 +20,7 @@ from graphloss.options import CompileOptions
 from graphloss.passes.pipelines import optimise
 from graphloss.rewrite.pipeline import Dump, Observer, observers, verifying
 from graphloss.rewrite.trace import Trace
-from graphloss.runtime.cache import default_cache
+from graphloss.runtime.cache import DiskCache, default_cache
 from graphloss.schedule.kernel import Kernel
 from graphloss.schedule.kernel_text import print_kernel
 from graphloss.schedule.plan import Plan, schedule
@@ -45,13 +48,14 @@ class Code:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def compile_graph(graph: Graph, options: CompileOptions, *, check: bool = False) -> Code:
-    """Rewrite, schedule, emit, assemble, link. With `check`, every pass's result is verified."""
+def compile_graph(graph: Graph, options: CompileOptions, *, check: bool = False, primitive: Graph | None = None) -> Code:
+    """Rewrite, schedule, emit, assemble, link. With `check`, every pass's result is verified; `primitive` was rewritten already."""
     seconds: dict[str, float] = {}
     clock = _Clock(seconds)
     folder = options.dump_folder()
     trace = Trace()
-    primitive = optimise(graph, options, trace, _observer(folder, check))
+    if primitive is None:
+        primitive = optimise(graph, options, trace, _observer(folder, check))
     clock("passes")
     plan = schedule(primitive)
     parts = _segments(plan)
@@ -59,17 +63,33 @@ def compile_graph(graph: Graph, options: CompileOptions, *, check: bool = False)
     table = Table.build(plan.kernels)
     loaded = None
     if plan.kernels:
-        names = [[k.name for k in p.kernels] for p in parts if isinstance(p, Segment)]
-        module = emit_module(plan.kernels, table, Target.host(), names)
-        text = str(module)
-        clock("emit")
-        loaded = jit.load(
-            text, [f"run_{i}" for i in range(len(names))], cache=default_cache() if options.cache else None
-        )
+        loaded = _load(plan.kernels, table, [[k.name for k in p.kernels] for p in parts if isinstance(p, Segment)],
+                       default_cache() if options.cache else None, clock)  # fmt: skip
         clock("link")
     if folder is not None:
         _dump(folder, plan, loaded)
-    return Code(graph, primitive, plan, parts, table, loaded, trace, seconds)
+    return Code(graph, primitive, plan, parts, table, loaded, trace, dict(seconds))
+
+
+def _load(
+    kernels: Sequence[Kernel], table: Table, segments: list[list[str]], cache: DiskCache | None, clock: _Clock
+) -> jit.Loaded:
+    """The machine code of the kernels, emitted only if the cache has none, or when somebody asks for its text."""
+    target = host_target()
+
+    def emit() -> str:
+        clock("look up")
+        text = str(emit_module(kernels, table, target, segments))
+        clock("emit")
+        return text
+
+    symbols = [f"run_{i}" for i in range(len(segments))]
+    if cache is None:
+        return jit.load(emit, symbols)
+    return jit.load(emit, symbols, cache, identity=identity(kernels, target, segments))
+
+
+host_target = once(Target.host)
 
 
 class _Clock:

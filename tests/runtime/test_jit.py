@@ -107,6 +107,24 @@ def test_object_comes_from_the_cache(tmp_path: Path) -> None:
     assert "ret" in again.assembly()
 
 
+def test_code_is_made_only_if_needed(tmp_path: Path) -> None:
+    made: list[int] = []
+
+    def make() -> str:
+        made.append(1)
+        return ADD.format(7)
+
+    cache = DiskCache(tmp_path / "objects")
+    first = jit.load(make, ["add"], cache=cache, identity="seven")
+    assert len(made) == 1
+    again = jit.load(make, ["add"], cache=cache, identity="seven")
+    assert (len(made), again.from_cache, Unary(again["add"])(1)) == (1, True, 8)
+    assert again.llvm_ir() == ADD.format(7) == first.llvm_ir()
+    assert not jit.load(make, ["add"], cache=cache, identity="7").from_cache
+    assert not jit.load(make, ["add"], cache=cache).from_cache
+    assert jit.load(ADD.format(7), ["add"], cache=cache).from_cache  # without an identity it is the text
+
+
 class OddCache:
     """Returns what is no object file."""
 
