@@ -1,6 +1,8 @@
 """The public names of graphloss; nothing else is public."""
 
 from graphloss import clip, dygraph, gluon, initializer, layers, nn, optimizer, regularizer
+from graphloss.inspect.compare import compare
+from graphloss.inspect.explain import explain
 from graphloss.ir import unique_name
 from graphloss.ir.data import data
 from graphloss.ir.defaults import default_main_program, default_startup_program, name_scope, program_guard
@@ -12,26 +14,43 @@ from graphloss.ir.tensor import set_default_mode
 from graphloss.ir.variable import Variable
 from graphloss.ops import gradient as backward
 from graphloss.ops.gradient import append_backward, gradients
+from graphloss.options import CompileOptions, get_num_threads, set_num_threads
 from graphloss.param_attr import ParamAttr
+from graphloss.runtime.compiled_program import BuildStrategy, CompiledProgram, ExecutionStrategy
+from graphloss.runtime.executor import Executor
+from graphloss.runtime.partial import Partials, combine
+from graphloss.runtime.scope import Scope, global_scope, scope_guard
 from graphloss.version import __version__
 
 __all__ = [
+    "BuildStrategy",
     "CPUPlace",
     "CUDAPinnedPlace",
     "CUDAPlace",
+    "CompileOptions",
+    "CompiledProgram",
+    "ExecutionStrategy",
+    "Executor",
     "ParamAttr",
     "Parameter",
+    "Partials",
     "Program",
+    "Scope",
     "Variable",
     "__version__",
     "append_backward",
     "backward",
     "clip",
+    "combine",
+    "compare",
     "cpu_places",
     "data",
     "default_main_program",
     "default_startup_program",
     "dygraph",
+    "explain",
+    "get_num_threads",
+    "global_scope",
     "gluon",
     "gradients",
     "initializer",
@@ -42,6 +61,8 @@ __all__ = [
     "optimizer",
     "program_guard",
     "regularizer",
+    "scope_guard",
+    "set_num_threads",
     "unique_name",
 ]
 

@@ -38,7 +38,7 @@ from graphloss.schedule.values import Call, Checked, Constant, Extent, Position,
 
 # Elements per chunk of parallel work, and the widest row that is unrolled with lanes as rows.
 CHUNK = 32768
-UNROLLED_ROW = 16
+UNROLLED_ROW = 0
 
 
 @dataclass
@@ -98,7 +98,7 @@ class KernelBuilder:
             self.grain = _grain(d.mul(row if row is not None else 1, inner), 1)
             return Tile.COLUMNS
         if isinstance(row, int) and 0 < row <= UNROLLED_ROW and outer:
-            self.grain = max(UNROLLED_ROW, CHUNK // row // UNROLLED_ROW * UNROLLED_ROW)
+            self.grain = max(16, CHUNK // row // 16 * 16)
             return Tile.LANES_ARE_ROWS
         self.grain = CHUNK if not outer else _grain(row if row is not None else 1, 16)
         return Tile.ROWS
