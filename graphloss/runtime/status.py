@@ -26,7 +26,7 @@ def failed_check(
         got=str(value),
         op=site.op,
         where=site.loc,
-        hint="labels count from 0; give rows to leave out the ignore_index" if value < 0 or value >= limit else None,
+        hint="labels count from 0; rows to leave out hold the ignore_index",
     )
 
 

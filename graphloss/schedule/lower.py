@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from graphloss import dtypes
 from graphloss.errors import UnsupportedError
 from graphloss.ir import dims as d
 from graphloss.ir import forms
@@ -12,6 +13,7 @@ from graphloss.ir.dims import Dim
 from graphloss.ir.graph import Graph, Op
 from graphloss.ir.location import Location
 from graphloss.ir.opdef import get
+from graphloss.ir.printer import op_text
 from graphloss.ir.scalar import Expr, arg
 from graphloss.ir.types import TensorType
 from graphloss.schedule.atoms import Atoms
@@ -392,10 +394,30 @@ class Lowering:
         known = ("check", ref.value.id, limit)
         if known not in self._shared:
             strides = [p for x, step in zip(ref.dims, row_major(shape), strict=True) for p in _spread(self.atoms, x, step)]
-            site = Site(op.type, variable, op.loc, limit, shape, tuple(strides))
+            source = self.source(variable)
+            site = Site(op_text(op, self.graph.types), source, op.loc, limit, self.shape(source), tuple(strides))
             self.out.sites.append(site)
             self.value(Checked(0, ref.value.dtype, (ref.value,), site=site), known)
         return self._shared[known]
+
+    def source(self, name: str) -> str:
+        """The feed that `name` holds the elements of, where that is plain: what an error about an element should speak of."""
+        inputs, stack, seen = set(self.graph.feeds), [name], {name}
+        found: set[str] = set()
+        while stack and len(seen) < 32:
+            n = stack.pop()
+            if n in inputs and dtypes.is_int(self.graph.types[n].dtype):
+                found.add(n)
+            op = self.graph.definition.get(n)
+            for x in op.inputs if op is not None else ():
+                if x not in seen:
+                    seen.add(x)
+                    stack.append(x)
+        if len(found) == 1:
+            (feed,) = found
+            if self.graph.types[feed].size == self.graph.types[name].size:
+                return feed
+        return name
 
     def pick(self, op: Op, form: forms.Pick | forms.Gather, out: TensorType) -> Ref:
         x, index = self.refs[op.inputs[0]], self.refs[op.inputs[1]]
