@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from graphloss.ir.graph import Attr, Op
+from graphloss.ir.graph import Op
 from graphloss.ir.operator import GRAD, Operator, Write
 
 if TYPE_CHECKING:
@@ -76,10 +76,6 @@ def linearise(program: Program) -> Linear:
         out.last[name] = version
         out.versions.setdefault(name, []).append(version)
 
-    def no_grad(value: Attr) -> Attr:
-        names = value if isinstance(value, tuple) else ()
-        return tuple(dict.fromkeys(v for n in names for v in out.versions.get(str(n), [str(n)])))
-
     for statement in block.ops:
         entry = statement.entry
         if isinstance(entry, Write):
@@ -93,12 +89,9 @@ def linearise(program: Program) -> Linear:
             targets = [read(i) for i in own_targets]
             wrt = [read(i) and out.version_below(i, targets) for i in own_wrt]
             inputs = (*targets, *wrt, *map(read, own_seeds))
-            attrs = entry.attr
-            attrs["no_grad"] = no_grad(attrs["no_grad"])
-            op = replace(entry, inputs=inputs, attrs=tuple(attrs.items()))
         else:
             inputs = tuple(read(i) for i in entry.inputs)
-            op = entry if inputs == entry.inputs else replace(entry, inputs=inputs)
+        op = entry if inputs == entry.inputs else replace(entry, inputs=inputs)
         for name in op.outputs:
             define(name, name)
             out.origins[name] = "op"

@@ -199,6 +199,17 @@ def test_a_blocked_name_means_all_its_versions(main: gl.Program) -> None:
     assert gl.gradients(z, [w])[0] is not None
 
 
+def test_what_is_blocked_is_a_version(main: gl.Program) -> None:
+    x = gl.data("x", [3])
+    h, z = ops.exp(x), ops.log(x)
+    first = h * x
+    h.stop_gradient = True
+    main.global_block().write(h, z)
+    both = gl.gradients(first * h, [x])
+    assert grad_ops(main)[0].attr["no_grad"] == (h.name,)
+    assert main.snapshot(both[:1]).ops[-1].attr["no_grad"] == (h.name,)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("targets", "inputs", "seeds", "blocked", "error", "text"),
     [
