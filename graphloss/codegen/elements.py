@@ -10,7 +10,7 @@ from llvmlite import ir
 
 from graphloss.codegen import flow
 from graphloss.codegen.flow import I32, i64
-from graphloss.codegen.frame import Frame, Place, Ramp, Values
+from graphloss.codegen.frame import Frame, Index, Place, Ramp, Scalar, Values
 from graphloss.codegen.nodes import evaluate
 from graphloss.codegen.plan import Pass
 from graphloss.codegen.reduce import BLOCK, Accumulator, buffer_dtype, combine, total_dtype
@@ -21,6 +21,7 @@ from graphloss.schedule.kernel import Column, Load
 _WRITTEN_OUT: Final = 4
 
 State = list[list[ir.Value]]
+Visit = Callable[[list[ir.Value], ir.Value | None, list[ir.Value]], list[ir.Value]]
 
 
 def unroll_of(cost: int) -> int:
@@ -32,14 +33,16 @@ def unroll_of(cost: int) -> int:
 class Row:
     """One row, or a piece of one: positions [begin, end) of the row axis.
 
-    `bases`: addresses by node with the outer axes counted; `prefetch`: the distance in elements, by load, to what the
-    next row will read; `columns`: addresses of the chunk's column partials; `first`: row number of element 0.
+    `outer`: indices along the outer axes; `bases`: addresses by node with those counted; `prefetch`: the distance in
+    elements, by load, to what the next row will read; `columns`: addresses of the chunk's column partials; `first`: the
+    position of element 0.
     """
 
     begin: ir.Value
     end: ir.Value
     values: Values
     bases: Mapping[int, ir.Value]
+    outer: Mapping[int, ir.Value]
     first: Callable[[], ir.Value]
     prefetch: Mapping[int, Dim] = field(default_factory=dict)
     columns: Mapping[int, ir.Value] = field(default_factory=dict)
@@ -115,54 +118,55 @@ def _span(
     accumulators: list[Accumulator],
     unroll: int,
 ) -> State:
-    """Positions [begin, end): full vectors, `unroll` at a time, then masked ones."""
+    """Positions [begin, end) of the row."""
+
+    def visit(at: list[ir.Value], mask: ir.Value | None, flat: list[ir.Value]) -> list[ir.Value]:
+        seen = [_body(frame, step, row, c, mask) for c in at]
+        groups = zip(accumulators, _grouped(flat, state), strict=True)
+        return [v for a, s in groups for v in a.update(s, [values[a.arg].vector for values in seen], mask, at)]
+
+    return _grouped(vectors(frame, begin, end, unroll, [v for group in state for v in group], visit), state)
+
+
+def vectors(
+    frame: Frame, begin: ir.Value, end: ir.Value, unroll: int, carried: list[ir.Value], visit: Visit
+) -> list[ir.Value]:
+    """Positions [begin, end) as vectors: full ones, `unroll` at a time, then masked ones one by one.
+
+    visit(positions of lane 0, mask or None, carried values) gives the new carried values.
+    """
     lanes, builder = frame.lanes, frame.builder
     width = lanes.width
-
-    def visit(at: list[ir.Value], mask: ir.Value | None, state: State) -> State:
-        seen = [_body(frame, step, row, c, mask) for c in at]
-        return [
-            a.update(s, [values[a.arg].vector for values in seen], mask, at)
-            for a, s in zip(accumulators, state, strict=True)
-        ]
-
     first, last = flow.known(begin), flow.known(end)
     if first is not None and last is not None and last - first <= _WRITTEN_OUT * width:
         full = first + (last - first) // width * width
         for c in range(first, full, width * unroll):
-            state = visit([i64(x) for x in range(c, min(c + width * unroll, full), width)], None, state)
-        if full < last:
-            state = visit([i64(full)], lanes.first(i64(last - full)), state)
-        return state
-
-    def together(c: ir.Value, flat: list[ir.Value]) -> list[ir.Value]:
-        at = [flow.add(builder, c, i64(u * width)) for u in range(unroll)]
-        return [v for group in visit(at, None, _grouped(flat, state)) for v in group]
-
-    def masked(c: ir.Value, flat: list[ir.Value]) -> list[ir.Value]:
-        mask = lanes.first(builder.sub(end, c))
-        return [v for group in visit([c], mask, _grouped(flat, state)) for v in group]
-
+            carried = visit([i64(x) for x in range(c, min(c + width * unroll, full), width)], None, carried)
+        return visit([i64(full)], lanes.first(i64(last - full)), carried) if full < last else carried
     stride = width * unroll
     if first is not None and last is not None:
         middle: ir.Value = i64(first + (last - first) // stride * stride)
     else:
-        length = flow.sub(builder, end, begin)
-        whole = builder.and_(length, i64(-stride)) if first is None or last is None else length
-        middle = flow.add(builder, begin, whole)
-    flat = [v for group in state for v in group]
-    flat = flow.for_loop(builder, begin, middle, stride, flat, together)
-    flat = flow.for_loop(builder, middle, end, width, flat, masked)
-    return _grouped(flat, state)
+        middle = flow.add(builder, begin, builder.and_(flow.sub(builder, end, begin), i64(-stride)))
+
+    def together(c: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+        return visit([flow.add(builder, c, i64(u * width)) for u in range(unroll)], None, carried)
+
+    def masked(c: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+        return visit([c], lanes.first(flow.sub(builder, end, c)), carried)
+
+    carried = flow.for_loop(builder, begin, middle, stride, carried, together)
+    return flow.for_loop(builder, middle, end, width, carried, masked)
 
 
 def _body(frame: Frame, step: Pass, row: Row, c: ir.Value, mask: ir.Value | None) -> Values:
     """The element nodes at positions c .. c + width - 1."""
     builder, lanes = frame.builder, frame.lanes
+    axes: dict[int, Index] = {axis: Scalar(index) for axis, index in row.outer.items()}
+    axes[frame.kernel.row_axis] = Ramp(c)
     place = Place(
-        {frame.kernel.row_axis: Ramp(c)}, mask, lambda: (flow.add(builder, row.first(), c), i64(1)),
-        step.number, row.bases,
-    )  # fmt: skip
+        axes, mask, lambda: (flow.add(builder, row.first(), c), i64(1)), step.number, row.bases, frozenset(row.outer)
+    )
     values = dict(row.values)
     for position in step.inside:
         if mask is None and position in row.prefetch:

@@ -59,7 +59,7 @@ Index: TypeAlias = Scalar | Ramp | Spread
 class Place:
     """Where a node is evaluated: the index along each kernel axis, and which lanes exist.
 
-    `bases` holds the address of a node's access with the axes already counted that are not in `axes`.
+    `bases` holds the address of a node's access with the axes in `counted` already counted.
     `rows` gives the position of lane 0 that a failed check reports, and the distance from lane to lane. `step` is the
     number of the pass.
     """
@@ -69,6 +69,7 @@ class Place:
     rows: Callable[[], tuple[ir.Value, ir.Value]]
     step: int = 0
     bases: Mapping[int, ir.Value] = field(default_factory=dict)
+    counted: frozenset[int] = frozenset()
 
 
 Values: TypeAlias = dict[int, Value]

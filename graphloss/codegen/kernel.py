@@ -8,11 +8,13 @@ from typing import Final
 from llvmlite import ir
 
 from graphloss.codegen import flow
+from graphloss.codegen.chunk import Chunk
+from graphloss.codegen.columns import emit_columns
 from graphloss.codegen.flow import I64, POINTER, VOID, i64
 from graphloss.codegen.frame import Frame
 from graphloss.codegen.nodes import scalar_level, scalar_stores
 from graphloss.codegen.plan import Plan, kernel_cost
-from graphloss.codegen.rows import Chunk, emit_rows, emit_split_row
+from graphloss.codegen.rows import emit_rows, emit_split_row
 from graphloss.codegen.table import DISPATCH, Table, chunks, extent, work
 from graphloss.codegen.target import Target
 from graphloss.ir.dims import Dim
@@ -48,7 +50,7 @@ def _emit_kernel(module: ir.Module, name: str, kernel: Kernel, table: Table, tar
     scalar_level(frame)
     scalar_stores(frame, function.args[1])
     chunk = Chunk(frame, plan)
-    emit = {Tile.ROWS: emit_rows}[kernel.tile]
+    emit = {Tile.ROWS: emit_rows, Tile.COLUMNS: emit_columns}[kernel.tile]
     if kernel.split_row:
         emit = emit_split_row
     grain, last = frame.dim(kernel.grain), frame.dim(extent(kernel))

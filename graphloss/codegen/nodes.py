@@ -118,14 +118,15 @@ def _reach(
     """The address of lane 0, the distance from lane to lane, and offsets that differ per lane, all in elements."""
     builder, lanes = frame.builder, frame.lanes
     base = place.bases.get(position)
+    counted = place.counted
     if base is None:
-        base = frame.address(access, {}, dtype)
+        base, counted = frame.address(access, {}, dtype), frozenset()
     offset: ir.Value = i64(0)
     along: Dim = 0
     spread: ir.Value | None = None
     for axis, index in place.axes.items():
         stride = access.strides[axis]
-        if stride == 0:
+        if stride == 0 or axis in counted:
             continue
         if isinstance(index, Spread):
             part = index.vector

@@ -10,7 +10,7 @@ from llvmlite import ir
 from graphloss import dtypes
 from graphloss.codegen.frame import Frame
 from graphloss.codegen.values import Lanes
-from graphloss.schedule.kernel import RowReduce, Total
+from graphloss.schedule.kernel import Column, RowReduce, Total
 
 # float32 sums are carried in float32 over this many elements of a row and in float64 beyond: 3.7e-11 at full speed.
 BLOCK: Final = 4096
@@ -108,13 +108,13 @@ class Accumulator:
 
     def __init__(self, frame: Frame, position: int, unroll: int) -> None:
         action = frame.actions[position]
-        assert isinstance(action, (RowReduce, Total))
+        assert isinstance(action, (RowReduce, Total, Column))
         self.frame = frame
         self.position = position
         self.arg = action.arg
         self.kind = action.kind
         self.source: str = frame.actions[action.arg].dtype
-        self.total = isinstance(action, Total)
+        self.total = not isinstance(action, RowReduce)
         self.unroll = unroll
         # `wide` is what lanes hold after a block, `dtype` what they hold inside.
         if action.kind in ("sum", "prod"):

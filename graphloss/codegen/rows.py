@@ -2,60 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from llvmlite import ir
 
 from graphloss.codegen import flow
-from graphloss.codegen.elements import Row, column_dtype, streamed, walk
+from graphloss.codegen.chunk import Chunk, bases_of
+from graphloss.codegen.elements import Row, streamed, walk
 from graphloss.codegen.flow import i64
 from graphloss.codegen.frame import Frame, Index, Place, Ramp, Spread, Value, Values
 from graphloss.codegen.nodes import evaluate, uniform
 from graphloss.codegen.plan import Pass, Plan
-from graphloss.codegen.reduce import TotalSlot, neutral
 from graphloss.ir.dims import Dim
-from graphloss.schedule.kernel import Column, IndexedLoad, Keep, Load, Store, Total
-
-
-class Chunk:
-    """What one chunk accumulates beyond its rows: totals on the stack, column partials in memory."""
-
-    def __init__(self, frame: Frame, plan: Plan) -> None:
-        self.frame = frame
-        self.plan = plan
-        self.totals = {p: TotalSlot(frame, p) for p in plan.positions(Total)}
-        self.columns: dict[int, ir.Value] = {}
-
-    def begin(self, chunk: ir.Value) -> None:
-        for slot in self.totals.values():
-            slot.clear()
-        frame, builder, lanes = self.frame, self.frame.builder, self.frame.lanes
-        self.columns = {}
-        for position in self.plan.positions(Column):
-            action = frame.expect(position, Column)
-            held = column_dtype(frame, action)
-            width = self.width()
-            base = frame.address(action.access, {}, held)
-            base = lanes.element(base, flow.mul(builder, chunk, width), held)
-            self.columns[position] = base
-            empty = neutral(lanes, action.kind, held)
-
-            def clear(c: ir.Value, _: list[ir.Value], base: ir.Value = base, held: str = held,
-                      empty: ir.Value = empty, width: ir.Value = width) -> list[ir.Value]:  # fmt: skip
-                mask = lanes.first(flow.sub(builder, width, c))
-                lanes.masked_store(lanes.element(base, c, held), mask, empty, held)
-                return []
-
-            flow.for_loop(builder, i64(0), width, lanes.width, [], clear)
-
-    def width(self) -> ir.Value:
-        """The length of a row of column partials."""
-        row = self.frame.kernel.row
-        return self.frame.dim(1 if row is None else row)
-
-    def end(self, chunk: ir.Value) -> None:
-        for slot in self.totals.values():
-            slot.finish(chunk)
+from graphloss.schedule.kernel import Load, Total
 
 
 def emit_rows(frame: Frame, plan: Plan, chunk: Chunk, begin: ir.Value, end: ir.Value) -> None:
@@ -72,13 +29,9 @@ def emit_rows(frame: Frame, plan: Plan, chunk: Chunk, begin: ir.Value, end: ir.V
 def emit_split_row(frame: Frame, plan: Plan, chunk: Chunk, begin: ir.Value, end: ir.Value) -> None:
     """Positions [begin, end) of the row axis, where there is no outer axis and no row reduction."""
     for step in plan.loops:
-        row = Row(begin, end, dict(frame.scalars), _bases(frame, step, {}), lambda: i64(0), {}, chunk.columns)
-        _collect(chunk, walk(frame, step, row).vectors)
-
-
-def _collect(chunk: Chunk, vectors: Mapping[int, tuple[ir.Value, str]]) -> None:
-    for position, (vector, dtype) in vectors.items():
-        chunk.totals[position].add(vector, dtype, None)
+        bases = bases_of(frame, step.inside, {})
+        row = Row(begin, end, dict(frame.scalars), bases, {}, lambda: i64(0), {}, chunk.columns)
+        chunk.take(walk(frame, step, row).vectors)
 
 
 def _plain_row(frame: Frame, plan: Plan, chunk: Chunk, row: ir.Value) -> list[ir.Value]:
@@ -95,11 +48,11 @@ def _row_loop(
     length = frame.dim(1 if kernel.row is None else kernel.row)
     outer = frame.row_axes(row)
     piece = Row(
-        i64(0), length, values, _bases(frame, step, outer), lambda: flow.mul(builder, row, length),
+        i64(0), length, values, bases_of(frame, step.inside, outer), outer, lambda: flow.mul(builder, row, length),
         _ahead(frame, step) if leads else {}, chunk.columns,
     )  # fmt: skip
     outcome = walk(frame, step, piece)
-    _collect(chunk, outcome.vectors)
+    chunk.take(outcome.vectors)
     return outcome.scalars
 
 
@@ -109,18 +62,6 @@ def _ahead(frame: Frame, step: Pass) -> dict[int, Dim]:
     if not outer:
         return {}
     return {p: frame.expect(p, Load).access.strides[len(outer) - 1] for p in streamed(frame, step)}
-
-
-def _bases(frame: Frame, step: Pass, axes: Mapping[int, ir.Value]) -> dict[int, ir.Value]:
-    """The addresses of the accesses of a pass with the outer axes counted: computed once per row."""
-    found: dict[int, ir.Value] = {}
-    for position in step.inside:
-        action = frame.actions[position]
-        if isinstance(action, (Load, IndexedLoad, Keep)):
-            found[position] = frame.address(action.access, axes, action.dtype)
-        elif isinstance(action, Store):
-            found[position] = frame.address(action.access, axes, frame.actions[action.arg].dtype)
-    return found
 
 
 class _Tile:

@@ -84,7 +84,8 @@ def reduce(kind: str, values: list[Any], dtype: str) -> Any:
         finite = all(math.isfinite(v) for v in values)
         return math.fsum(values) if finite else np.sum(np.array(values, "float64"))
     if kind == "prod":
-        return np.prod(np.array(values, "float64" if np.issubdtype(dtype, np.floating) else "int64"))
+        with np.errstate(all="ignore"):
+            return np.prod(np.array(values, "float64" if np.issubdtype(dtype, np.floating) else "int64"))
     if not values:
         if np.issubdtype(dtype, np.floating):
             return -np.inf if kind == "max" else np.inf

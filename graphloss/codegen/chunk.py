@@ -1,0 +1,73 @@
+"""What all tiles share around their loops: totals and column partials of a chunk, addresses hoisted out of a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from llvmlite import ir
+
+from graphloss.codegen import flow
+from graphloss.codegen.elements import column_dtype
+from graphloss.codegen.flow import i64
+from graphloss.codegen.frame import Frame
+from graphloss.codegen.plan import Plan
+from graphloss.codegen.reduce import TotalSlot, neutral
+from graphloss.schedule.kernel import Column, IndexedLoad, Keep, Load, Store, Total
+
+
+class Chunk:
+    """What one chunk accumulates beyond its rows: totals on the stack, column partials in memory."""
+
+    def __init__(self, frame: Frame, plan: Plan) -> None:
+        self.frame = frame
+        self.plan = plan
+        self.totals = {p: TotalSlot(frame, p) for p in plan.positions(Total)}
+        self.columns: dict[int, ir.Value] = {}
+
+    def begin(self, chunk: ir.Value) -> None:
+        for slot in self.totals.values():
+            slot.clear()
+        frame, builder, lanes = self.frame, self.frame.builder, self.frame.lanes
+        self.columns = {}
+        for position in self.plan.positions(Column):
+            action = frame.expect(position, Column)
+            held = column_dtype(frame, action)
+            width = self.width()
+            base = frame.address(action.access, {}, held)
+            base = lanes.element(base, flow.mul(builder, chunk, width), held)
+            self.columns[position] = base
+            empty = neutral(lanes, action.kind, held)
+
+            def clear(c: ir.Value, _: list[ir.Value], base: ir.Value = base, held: str = held,
+                      empty: ir.Value = empty, width: ir.Value = width) -> list[ir.Value]:  # fmt: skip
+                mask = lanes.first(flow.sub(builder, width, c))
+                lanes.masked_store(lanes.element(base, c, held), mask, empty, held)
+                return []
+
+            flow.for_loop(builder, i64(0), width, lanes.width, [], clear)
+
+    def width(self) -> ir.Value:
+        """The length of a row of column partials."""
+        row = self.frame.kernel.row
+        return self.frame.dim(1 if row is None else row)
+
+    def end(self, chunk: ir.Value) -> None:
+        for slot in self.totals.values():
+            slot.finish(chunk)
+
+    def take(self, vectors: Mapping[int, tuple[ir.Value, str]]) -> None:
+        """Adds what a loop accumulated for the totals."""
+        for position, (vector, dtype) in vectors.items():
+            self.totals[position].add(vector, dtype, None)
+
+
+def bases_of(frame: Frame, positions: Iterable[int], axes: Mapping[int, ir.Value]) -> dict[int, ir.Value]:
+    """The addresses of the accesses of a pass with the outer axes counted: computed once per row."""
+    found: dict[int, ir.Value] = {}
+    for position in positions:
+        action = frame.actions[position]
+        if isinstance(action, (Load, IndexedLoad, Keep)):
+            found[position] = frame.address(action.access, axes, action.dtype)
+        elif isinstance(action, Store):
+            found[position] = frame.address(action.access, axes, frame.actions[action.arg].dtype)
+    return found
