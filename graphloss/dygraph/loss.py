@@ -19,6 +19,9 @@ class _Loss(Layer):
 
     def forward(self, input: Tensor, label: Tensor) -> Tensor:
         """The loss of (input, label)."""
+        return checks.located(self._reduced, type(self).__name__)(input, label)
+
+    def _reduced(self, input: Tensor, label: Tensor) -> Tensor:
         where = type(self).__name__
         return as_vector(self._loss(checks.tensor(input, "input", where), checks.tensor(label, "label", where)))
 

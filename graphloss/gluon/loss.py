@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from graphloss import ops
-from graphloss.errors import ArgumentTypeError, ShapeError
+from graphloss.errors import ArgumentTypeError, ShapeError, UnsupportedError
 from graphloss.ir import dims
 from graphloss.ir.tensor import Tensor, cast
 from graphloss.losses import binary, checks, distance
@@ -41,6 +43,13 @@ class Loss:
             )
         self._weight = weight
         self._batch_axis = batch_axis
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """What a call computes; each class defines it."""
+        raise UnsupportedError(f"{type(self).__name__} has no forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        return checks.located(self.forward, type(self).__name__)(*args, **kwargs)
 
     def hybridize(self, active: bool = True, **kwargs: object) -> None:
         """Nothing to do: a program is compiled as it runs, and eager mode is what `dygraph.guard()` is for."""
@@ -115,7 +124,7 @@ class L2Loss(Loss):
         if self._weight is None:
             raise ArgumentTypeError("L2Loss: weight is halved, so it must be a number", "int or float", "None")
 
-    def __call__(self, pred: Tensor, label: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+    def forward(self, pred: Tensor, label: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         x = self._pred(pred)
         return self._per_sample(0.5 * distance.squared_error(x, self._like(x, label)), sample_weight)
 
@@ -133,7 +142,7 @@ class L1Loss(Loss):
     ) -> None:
         super().__init__(weight, batch_axis, prefix, params)
 
-    def __call__(self, pred: Tensor, label: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+    def forward(self, pred: Tensor, label: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         x = self._pred(pred)
         return self._per_sample(distance.absolute_error(x, self._like(x, label)), sample_weight)
 
@@ -157,7 +166,7 @@ class HuberLoss(Loss):
         super().__init__(weight, batch_axis, prefix, params)
         self._rho = float(rho)
 
-    def __call__(self, pred: Tensor, label: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+    def forward(self, pred: Tensor, label: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         x = self._pred(pred)
         return self._per_sample(distance.smooth_l1(x - self._like(x, label), self._rho), sample_weight)
 
@@ -190,7 +199,7 @@ class SigmoidBinaryCrossEntropyLoss(Loss):
         super().__init__(weight, batch_axis, prefix, params)
         self._from_sigmoid = from_sigmoid
 
-    def __call__(
+    def forward(
         self, pred: Tensor, label: Tensor, sample_weight: Tensor | None = None, pos_weight: Tensor | None = None
     ) -> Tensor:
         x = self._pred(pred)
@@ -246,7 +255,7 @@ class SoftmaxCrossEntropyLoss(Loss):
         self._sparse_label = sparse_label
         self._from_logits = from_logits
 
-    def __call__(self, pred: Tensor, label: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+    def forward(self, pred: Tensor, label: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         x = self._pred(pred)
         axis = checks.axis_in_range(self._axis, x.type.rank, type(self).__name__)
         if self._sparse_label:

@@ -34,6 +34,7 @@ def mul(x: Tensor, y: Tensor, x_num_col_dims: int = 1, y_num_col_dims: int = 1, 
     return ops.mul_flat(x, y, x_num_col_dims, y_num_col_dims)
 
 
+@checks.located
 def fc(
     input: Tensor | Sequence[Tensor],
     size: int,

@@ -16,6 +16,7 @@ from graphloss.ir.context import layer as layer_context
 from graphloss.ir.defaults import default_main_program, default_startup_program
 from graphloss.ir.parameter import Parameter
 from graphloss.ir.tensor import Tensor
+from graphloss.losses import checks
 from graphloss.param_attr import ParamAttr
 
 P = ParamSpec("P")
@@ -30,6 +31,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def layer_function(fn: Callable[P, R]) -> Callable[P, R]:
     """A layer: what it makes is named `<function>_<n>.tmp_<m>`, or after its argument `name`."""
+    located = checks.located(fn)
     signature = inspect.signature(fn)
     position = list(signature.parameters).index("name") if "name" in signature.parameters else None
 
@@ -39,7 +41,7 @@ def layer_function(fn: Callable[P, R]) -> Callable[P, R]:
         if name is None and position is not None and len(args) > position:
             name = args[position]
         with layer_context(fn.__name__, name if isinstance(name, str) else None):
-            return fn(*args, **kwargs)
+            return located(*args, **kwargs)
 
     return run
 

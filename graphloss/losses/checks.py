@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
 from graphloss import dtypes
-from graphloss.errors import ArgumentTypeError, AttrError, DtypeError, ShapeError
+from graphloss.errors import ArgumentTypeError, AttrError, DtypeError, GraphlossError, ShapeError
 from graphloss.ir.dims import Dim
+from graphloss.ir.location import user_location
 from graphloss.ir.tensor import Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def located(fn: Callable[P, R], name: str | None = None) -> Callable[P, R]:
+    """`fn`, whose errors say what was called, and where in the user's code."""
+
+    @wraps(fn)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return fn(*args, **kwargs)
+        except GraphlossError as error:
+            raise error.with_op(name or fn.__name__, user_location())  # noqa: B904  # it is the same error
+
+    return run
 
 
 def tensor(value: object, name: str, where: str, hint: str | None = None) -> Tensor:

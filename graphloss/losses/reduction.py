@@ -16,7 +16,7 @@ EMPTY_MEANS: Final = ("nan", "zero", "error")
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Losses per row, already weighted, 0 where ignored; `weight` gives what each row counts for in the divisor of a mean."""
+    """Losses per row, weighted, 0 where ignored; `weight` gives what each row counts for in the divisor of a mean."""
 
     loss: Tensor
     weight: Callable[[], Tensor]

@@ -5,23 +5,28 @@ from __future__ import annotations
 from graphloss import dtypes, ops
 from graphloss.errors import AttrError
 from graphloss.ir.tensor import Tensor, cast
+from graphloss.losses import checks
 
 
+@checks.located
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: object | None = None) -> Tensor:
     """e^(x−m) / Σ e^(x−m) along `dim`, m the maximum; no `dim` is 0 for rank 0, 1 and 3, else 1."""
     return ops.softmax(_typed(input, dtype), axis=_axis(input, dim))
 
 
+@checks.located
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: object | None = None) -> Tensor:
     """(x−m) − log Σ e^(x−m) along `dim`, m the maximum."""
     return ops.log_softmax(_typed(input, dtype), axis=_axis(input, dim))
 
 
+@checks.located
 def logsigmoid(input: Tensor) -> Tensor:
     """−log(1 + e^−x)."""
     return ops.logsigmoid(input)
 
 
+@checks.located
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + e^(βx)) / β, and x itself where βx > threshold."""
     scaled = input if beta == 1 else input * beta
@@ -29,6 +34,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     return ops.where(scaled > threshold, input, smooth if beta == 1 else smooth / beta)
 
 
+@checks.located
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """int64 rows with a 1 at each label; the class count must be given, since it is a part of the type."""
     if num_classes < 1:
@@ -36,16 +42,19 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     return cast(ops.one_hot(tensor, num_classes), "int64")
 
 
+@checks.located
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0), with slope 0 at 0; a new value, whatever `inplace` says."""
     return ops.relu(input)
 
 
+@checks.located
 def sigmoid(input: Tensor) -> Tensor:
     """1 / (1 + e^−x)."""
     return ops.sigmoid(input)
 
 
+@checks.located
 def tanh(input: Tensor) -> Tensor:
     """(e^x − e^−x) / (e^x + e^−x)."""
     return ops.tanh(input)

@@ -46,6 +46,7 @@ __all__ = [
 _LABELS = ("int64", "uint8")
 
 
+@checks.located
 def mse_loss(
     input: Tensor,
     target: Tensor,
@@ -81,6 +82,7 @@ def mse_loss(
     return _weighted(distance.squared_error(x, y), weight, reduction, "mse_loss")
 
 
+@checks.located
 def l1_loss(
     input: Tensor,
     target: Tensor,
@@ -103,6 +105,7 @@ def l1_loss(
     return _weighted(distance.absolute_error(x, y), weight, reduction, "l1_loss")
 
 
+@checks.located
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -129,6 +132,7 @@ def smooth_l1_loss(
     return reduced(distance.smooth_l1(x - y, float(beta)), reduction)
 
 
+@checks.located
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
@@ -153,6 +157,7 @@ def huber_loss(
     return reduced(loss if w is None else w * loss, reduction)
 
 
+@checks.located
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -197,6 +202,7 @@ def nll_loss(
     return reduced_rows(likelihood.nll(x, y, axis, w, ignore_index), reduction, empty_mean)
 
 
+@checks.located
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -256,6 +262,7 @@ def cross_entropy(
     return reduced_rows(rows, reduction, empty_mean)
 
 
+@checks.located
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -296,6 +303,7 @@ def binary_cross_entropy(
     return reduced(binary.binary_cross_entropy(p, y, w), reduction)
 
 
+@checks.located
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,

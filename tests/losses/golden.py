@@ -22,7 +22,7 @@ EXAMPLES = {entry["key"]: entry for entry in DATA}
 
 @dataclass(frozen=True)
 class Case:
-    """`build(**inputs)` gives the result `value`; the gradient of its sum by an input is the result that `grads` names."""
+    """`build(**inputs)` gives result `value`; the gradient of its sum by an input is the result that `grads` names."""
 
     key: str
     value: str
