@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -14,8 +15,7 @@ from graphloss import dtypes
 from graphloss.codegen.table import DISPATCH, NO_ROW, STATUS, STATUS_WORDS
 from graphloss.ir import dims
 from graphloss.options import CompileOptions
-from graphloss.runtime import threads
-from graphloss.runtime import buffers
+from graphloss.runtime import buffers, threads
 from graphloss.runtime.bind import bind
 from graphloss.runtime.compile import Code, Segment
 from graphloss.runtime.prepare import address, prepare_array
@@ -44,14 +44,18 @@ class _Binding:
         self.words[STATUS] = ctypes.addressof(self.status)
         self.argument = ctypes.addressof(self.words)
         self.arrays: dict[str, Array] = {}
-        self.results: list[tuple[int, str, tuple[int, ...], np.dtype[Any]]] = []
+        # Word of the address, how to get memory, shape and dtype of each result; their buffers.
+        self.results: list[tuple[int, Callable[..., Array], tuple[int, ...], np.dtype[Any]]] = []
+        self.result_buffers = tuple(code.plan.results.values())
         outputs = set(code.plan.results.values())
         index = {b: table.first_buffer + i for i, b in enumerate(table.buffers)}
         self._arena(code, outputs, index)
-        self.inputs = [index.get(name, -1) for name in inputs]
+        self.inputs = [(index[name], i) for i, name in enumerate(inputs) if name in index]
         for name, buffer in code.plan.results.items():
             shape = tuple(dims.evaluate(n, self.env) for n in types[name].shape)
-            self.results.append((index.get(buffer, -1), buffer, shape, np.dtype(types[name].dtype)))
+            dtype = np.dtype(types[name].dtype)
+            small = prod(shape) * dtype.itemsize < buffers.THRESHOLD
+            self.results.append((index.get(buffer, -1), np.empty if small else buffers.empty, shape, dtype))
 
     def clear_status(self) -> None:
         for i in self.checks:
@@ -60,8 +64,7 @@ class _Binding:
     def failed(self) -> list[tuple[int, int, int]]:
         """(slot, position, value) of each failed check; the status is clear again afterwards."""
         bad = [(i // STATUS_WORDS, self.status[i], self.status[i + 1]) for i in self.checks if self.status[i] != NO_ROW]
-        if bad:
-            self.clear_status()
+        self.clear_status()
         return bad
 
     def _arena(self, code: Code, outputs: set[str], index: dict[str, int]) -> None:
@@ -93,6 +96,14 @@ class Compiled:
         self.code = code
         self.options = options
         self.inputs = (*code.graph.feeds, *code.graph.states)
+        place = {name: i for i, name in enumerate(code.plan.results)}
+        fetches = [place[name] for name in code.graph.fetches]
+        # Which result each fetch and each write is, and whether it must be a copy: an array has one owner.
+        self.fetched = [(i, i in fetches[:n]) for n, i in enumerate(fetches)]
+        self.written: list[tuple[str, int, bool]] = []
+        for state, name in code.graph.writes:
+            i = place[name]
+            self.written.append((state, i, i in fetches or any(i == j for _, j, _ in self.written)))
         types = [code.graph.types[n] for n in self.inputs]
         self._declared = [(n, np.dtype(t.dtype), t.rank) for n, t in zip(self.inputs, types, strict=True)]
         self._local = threading.local()
@@ -119,12 +130,11 @@ class Compiled:
 
     def _call(self, binding: _Binding, arrays: list[Array]) -> list[Array]:
         words = binding.words
-        for slot, array in zip(binding.inputs, arrays):
-            if slot >= 0:
-                words[slot] = address(array)
+        for slot, i in binding.inputs:
+            words[slot] = address(arrays[i])
         results: list[Array] = []
-        for slot, _, shape, dtype in binding.results:
-            array = buffers.empty(shape, dtype)
+        for slot, empty, shape, dtype in binding.results:
+            array = empty(shape, dtype)
             results.append(array)
             if slot >= 0:
                 words[slot] = address(array)
@@ -139,14 +149,13 @@ class Compiled:
                 self._host(host, binding, arrays, results)
                 continue
             entry(binding.argument)
-            if binding.checks:
-                bad = binding.failed()
-                if bad:
-                    raise failed_check(self.code.plan.sites, bad, binding.env)
+            for i in binding.checks:
+                if binding.status[i] != NO_ROW:
+                    raise failed_check(self.code.plan.sites, binding.failed(), binding.env)
         return results
 
     def _host(self, host: Any, binding: _Binding, arrays: list[Array], results: list[Array]) -> None:
-        fresh = {r[1]: array for r, array in zip(binding.results, results)}
+        fresh = dict(zip(binding.result_buffers, results, strict=True))
 
         def find(name: str) -> Array:
             if name in fresh:

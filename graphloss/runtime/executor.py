@@ -100,29 +100,37 @@ class Executor:
             raise ArgumentTypeError(
                 "run takes a Program", expected="Program or CompiledProgram", got=type(program).__name__
             )
-        fetches = _fetches(fetch_list)
-        feeds = _feeds(feed)
+        fetches = fetch_list if type(fetch_list) in (list, tuple) else _fetches(fetch_list)
+        feeds = feed if type(feed) is dict else _feeds(feed)
         if partial:
-            return _run_partial(program, fetches, feeds, scope or global_scope(), options)
-        key = (tuple([f.name if isinstance(f, Variable) else f for f in fetches]), options)
-        compiled = program.compiled.get(key)
-        if not isinstance(compiled, Compiled):
-            compiled = _compile(program, fetches, options)
-            program.compiled[key] = compiled
-        return _run(program, compiled, feeds, scope or global_scope())
+            return _run_partial(program, _fetches(fetches), feeds, scope or global_scope(), options)
+        return _run(program, _compiled(program, fetches, options), feeds, scope)
 
 
-def _compile(program: Program, fetches: Sequence[Variable | str], options: CompileOptions) -> Compiled:
+def _compiled(program: Program, fetch_list: Sequence[object], options: CompileOptions) -> Compiled:
+    """What was compiled for these fetches, else it is compiled now."""
+    # Variables hash by identity, so that one of another program is never found; and whatever is no fetch is not either.
+    try:
+        entries = program.compiled.get(("run", *fetch_list))
+    except TypeError:  # not hashable
+        entries = None
+    if isinstance(entries, list):
+        for known, compiled in entries:
+            if known is options or known == options:
+                return compiled
+    fetches = _fetches(fetch_list)
     graph = program.snapshot(fetches)
     if not graph.ops and not graph.fetches:
         warnings.warn("the program has nothing to run", UserWarning, stacklevel=4)
-    return Compiled(compile_graph(graph, options), options)
+    compiled = Compiled(compile_graph(graph, options), options)
+    program.compiled.setdefault(("run", *fetches), []).append((options, compiled))
+    return compiled
 
 
 def _run_partial(
     program: Program, fetches: Sequence[Variable | str], feeds: Mapping[str, object], scope: Scope, options: CompileOptions
 ) -> Partials:
-    key = ("partial", tuple([f.name if isinstance(f, Variable) else f for f in fetches]), options)
+    key = ("partial", *fetches, options)
     known = program.compiled.get(key)
     if not isinstance(known, tuple):
         parts = split(optimise(program.snapshot(fetches), options))
@@ -132,7 +140,7 @@ def _run_partial(
     return partials(parts, dict(zip(parts.shard.fetches, results, strict=True)))
 
 
-def _run(program: Program, compiled: Compiled, feeds: Mapping[str, object], scope: Scope) -> list[Array]:
+def _run(program: Program, compiled: Compiled, feeds: Mapping[str, object], scope: Scope | None) -> list[Array]:
     graph = compiled.code.graph
     values: list[object] = []
     try:
@@ -142,25 +150,25 @@ def _run(program: Program, compiled: Compiled, feeds: Mapping[str, object], scop
         raise _missing(program, feeds, graph.feeds) from None
     if len(feeds) != len(graph.feeds):
         _check_unused(program, feeds, graph.feeds)
-    for name in graph.states:
-        holder = scope.find_var(name)
-        if holder is None or holder.value is None:
-            raise FeedError(
-                f"persistable variable {name!r} has no value in the scope", expected="a value from an earlier run",
-                hint="run the startup program first, with the same scope",
-            )  # fmt: skip
-        values.append(holder.value)
+    if graph.states or graph.writes:
+        scope = scope or global_scope()
+        values += [_state(scope, name) for name in graph.states]
     results = compiled.run(values)
-    by_name = dict(zip(compiled.code.plan.results, results, strict=True))
-    out: list[Array] = []
-    for name in graph.fetches:
-        value = by_name[name]
-        out.append(value.copy() if any(value is o for o in out) else value)
-    for state, name in graph.writes:
-        # a fetched array belongs to the caller: the scope gets its own
-        value = by_name[name]
-        (scope.find_var(state) or scope.var(state)).value = value.copy() if name in graph.fetches else value
+    out = [results[i].copy() if again else results[i] for i, again in compiled.fetched]
+    if scope is not None:
+        for state, i, shared in compiled.written:
+            (scope.find_var(state) or scope.var(state)).value = results[i].copy() if shared else results[i]
     return out
+
+
+def _state(scope: Scope, name: str) -> Array:
+    holder = scope.find_var(name)
+    if holder is None or holder.value is None:
+        raise FeedError(
+            f"persistable variable {name!r} has no value in the scope", expected="a value from an earlier run",
+            hint="run the startup program first, with the same scope",
+        )  # fmt: skip
+    return holder.value
 
 
 def _fetches(fetch_list: object) -> Sequence[Variable | str]:

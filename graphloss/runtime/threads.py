@@ -170,8 +170,7 @@ def dispatch_address() -> int:
     It calls ``fn`` so that each chunk in [0, n_chunks) is covered exactly once, and returns when all are finished. The
     address is the same for the life of the process; until `ensure` is called all runs on the calling thread.
     """
-    with _lock:
-        return _the_pool().address
+    return _pool.address if _pool is not None else _made().address
 
 
 def dispatch(fn: int, ctx: int, n_chunks: int) -> None:
@@ -195,6 +194,11 @@ def _change(n: int) -> None:
     with _lock:
         _the_pool().resize(n - 1)
         _threads_now = n
+
+
+def _made() -> _Pool:
+    with _lock:
+        return _the_pool()
 
 
 def _the_pool() -> _Pool:
