@@ -100,8 +100,8 @@ class Executor:
             raise ArgumentTypeError(
                 "run takes a Program", expected="Program or CompiledProgram", got=type(program).__name__
             )
-        fetches = fetch_list if type(fetch_list) in (list, tuple) else _fetches(fetch_list)
-        feeds = feed if type(feed) is dict else _feeds(feed)
+        fetches = fetch_list if isinstance(fetch_list, (list, tuple)) else _fetches(fetch_list)
+        feeds = feed if isinstance(feed, dict) else _feeds(feed)
         if partial:
             return _run_partial(program, _fetches(fetches), feeds, scope or global_scope(), options)
         return _run(program, _compiled(program, fetches, options), feeds, scope)
@@ -114,6 +114,7 @@ def _compiled(program: Program, fetch_list: Sequence[object], options: CompileOp
         entries = program.compiled.get(("run", *fetch_list))
     except TypeError:  # not hashable
         entries = None
+    compiled: Compiled
     if isinstance(entries, list):
         for known, compiled in entries:
             if known is options or known == options:
@@ -123,7 +124,8 @@ def _compiled(program: Program, fetch_list: Sequence[object], options: CompileOp
     if not graph.ops and not graph.fetches:
         warnings.warn("the program has nothing to run", UserWarning, stacklevel=4)
     compiled = Compiled(compile_graph(graph, options), options)
-    program.compiled.setdefault(("run", *fetches), []).append((options, compiled))
+    earlier = entries if isinstance(entries, list) else []
+    program.compiled[("run", *fetches)] = [*earlier, (options, compiled)]
     return compiled
 
 
