@@ -106,7 +106,7 @@ def of_plan(code: Code) -> Picture:
     """Kernels and host calls; an arrow is a buffer that one writes and the other reads."""
     steps = code.plan.steps
     kernels = len(code.plan.kernels)
-    picture = Picture(f"what runs: {kernels} kernels, {len(steps) - kernels} host calls")
+    picture = Picture(f"what runs: {len(steps)} steps, {kernels} of them kernels")
     maker: dict[str, Node] = {}
     for i, step in enumerate(steps):
         if isinstance(step, Kernel):

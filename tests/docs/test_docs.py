@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import graphloss as gl
 from tests.docs.pages import Block, blocks, matches, run
 
 ROOT = Path(__file__).parent.parent.parent
@@ -17,10 +18,12 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 def test_page_runs_as_written(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # whatever a block writes stays out of the checkout
     namespace: dict[str, object] = {"__name__": "__main__"}
-    for block in blocks(page.read_text()):
-        printed = run(block, page, namespace)
-        if block.output is not None:
-            assert matches(block.output, printed), f"{page.name}:{block.line} prints\n{printed}"
+    main, startup = gl.Program(), gl.Program()
+    with gl.unique_name.guard(), gl.program_guard(main, startup):  # names as in a process of the page's own
+        for block in blocks(page.read_text()):
+            printed = run(block, page, namespace)
+            if block.output is not None:
+                assert matches(block.output, printed), f"{page.name}:{block.line} prints\n{printed}"
 
 
 def test_blocks_are_found_with_their_marks() -> None:
