@@ -39,10 +39,13 @@ def polynomial(lanes: Lanes, dtype: str, name: str, x: ir.Value) -> ir.Value:
     return horner(lanes, dtype, x, COEFFICIENTS[name, dtype])
 
 
-def nearest(lanes: Lanes, dtype: str, x: ir.Value, factor: float) -> ir.Value:
-    """x·factor rounded to an integer by the magic number; |x·factor| below 2^(mantissa-1)."""
+def nearest(lanes: Lanes, dtype: str, x: ir.Value, factor: float, bias: float = 0.0) -> ir.Value:
+    """x·factor + bias rounded to an integer by the magic number; |x·factor| below 2^(mantissa-1)."""
     magic = lanes.const(dtype, FORMATS[dtype].magic)
-    return lanes.sub(lanes.fma(x, lanes.const(dtype, factor), magic), magic)
+    if not bias:
+        return lanes.sub(lanes.fma(x, lanes.const(dtype, factor), magic), magic)
+    biased = lanes.fma(x, lanes.const(dtype, factor), lanes.const(dtype, bias))
+    return lanes.sub(lanes.add(biased, magic), magic)
 
 
 def two_product(lanes: Lanes, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:

@@ -16,24 +16,28 @@ LOG2_E: Final = 1.0 / math.log(2.0)
 _EXP_RANGE: Final = {"float32": (-104.5, 89.0), "float64": (-746.0, 710.0)}
 _EXP2_RANGE: Final = {"float32": (-151.0, 128.0), "float64": (-1076.0, 1024.0)}
 _EXPM1_FLOOR: Final = {"float32": -18.0, "float64": -38.0}  # expm1 is -1 from here down
-TANH_SPLIT: Final = 0.9
+_EXPM1_BIAS: Final = math.log2(1.5) - 0.5
+_TANH_SPLIT: Final = 0.8
 
 
 def _clamp(lanes: Lanes, dtype: str, x: ir.Value, low: float, high: float) -> ir.Value:
     return lanes.min(lanes.const(dtype, high), lanes.max(lanes.const(dtype, low), x))
 
 
-def _reduce(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """(n, r, c) with x = n·ln 2 + (r + c), |r + c| ≤ ln 2 / 2: two-term Cody-Waite, in which r is exact and c small."""
-    n = nearest(lanes, dtype, x, LOG2_E)
+def _reduce(lanes: Lanes, dtype: str, x: ir.Value, bias: float = 0.0) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """(n, r, c) with x = n·ln 2 + (r + c): two-term Cody-Waite, in which r is exact and c small.
+
+    |r + c| ≤ ln 2 / 2 where the bias is 0; it moves that interval by -bias·ln 2.
+    """
+    n = nearest(lanes, dtype, x, LOG2_E, bias)
     r = lanes.fma(n, lanes.const(dtype, -LN2_HIGH[dtype]), x)
     return n, r, lanes.mul(n, lanes.const(dtype, -LN2_LOW[dtype]))
 
 
-def _expm1_core(lanes: Lanes, dtype: str, r: ir.Value, c: ir.Value) -> ir.Value:
+def _expm1_core(lanes: Lanes, dtype: str, r: ir.Value, c: ir.Value, name: str = "exp") -> ir.Value:
     """e^(r + c) - 1, with the exact r added last."""
     t = lanes.add(r, c)
-    return lanes.add(r, lanes.fma(lanes.mul(t, t), polynomial(lanes, dtype, "exp", t), c))
+    return lanes.add(r, lanes.fma(lanes.mul(t, t), polynomial(lanes, dtype, name, t), c))
 
 
 def _exp_reduced(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.Value]:
@@ -69,8 +73,10 @@ def exp2(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
 
 def expm1(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
     form = FORMATS[dtype]
-    n, r, c = _reduce(lanes, dtype, _clamp(lanes, dtype, x, _EXPM1_FLOOR[dtype], _EXP_RANGE[dtype][1]))
-    p = _expm1_core(lanes, dtype, r, c)
+    # r is taken from log(¾) to log(1½), so that p is at most half of what it is added to: little of its error is left
+    clamped = _clamp(lanes, dtype, x, _EXPM1_FLOOR[dtype], _EXP_RANGE[dtype][1])
+    n, r, c = _reduce(lanes, dtype, clamped, -_EXPM1_BIAS)
+    p = _expm1_core(lanes, dtype, r, c, "expm1")
     # 2^n p + (2^n - 1), computed at half size because 2^n itself overflows where the result does not yet.
     half = lanes.power_of_two(lanes.sub(n, lanes.const(dtype, 1.0)))
     y = lanes.fma(p, half, lanes.sub(half, lanes.const(dtype, 0.5)))
@@ -101,7 +107,7 @@ def tanh(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
     n, p = _exp_reduced(lanes, dtype, lanes.min(lanes.const(dtype, 40.0), lanes.add(size, size)))  # tanh is 1 beyond
     grown = lanes.scale_normal(p, n)
     far = lanes.sub(one, lanes.div(two, lanes.add(grown, one)))
-    return lanes.copysign(lanes.select(lanes.lt(size, lanes.const(dtype, TANH_SPLIT)), near, far), x)  # keeps -0
+    return lanes.copysign(lanes.select(lanes.lt(size, lanes.const(dtype, _TANH_SPLIT)), near, far), x)  # keeps -0
 
 
 def _exp_half(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
