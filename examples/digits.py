@@ -136,7 +136,9 @@ def eager_step(weights: list[gl.dygraph.VarBase], x: Images, y: Labels) -> float
     loss = gl.layers.mean(gl.layers.cross_entropy(prob, gl.dygraph.to_variable(y)))
     loss.backward()
     for weight in weights:
-        weight.set_value(weight.numpy() - np.float32(RATE) * weight.gradient())
+        gradient = weight.gradient()
+        assert gradient is not None  # each weight takes part in the loss
+        weight.set_value(weight.numpy() - np.float32(RATE) * gradient)
         weight.clear_gradient()
     return float(loss.numpy().sum())
 
@@ -182,7 +184,7 @@ def step_times(digits: Digits, console: Console) -> None:
     exe, scope = gl.Executor(gl.CPUPlace()), gl.Scope()
     exe.run(model.startup, scope=scope)
     for parameter, value in zip(model.main.all_parameters(), start, strict=True):
-        scope.find_var(parameter.name).get_tensor().set(value, gl.CPUPlace())
+        scope.var(parameter.name).get_tensor().set(value, gl.CPUPlace())
 
     def compiled() -> float:
         (value,) = exe.run(model.main, feed={"x": x, "y": y}, fetch_list=[model.loss], scope=scope)

@@ -1,6 +1,6 @@
 """The public names of graphloss; nothing else is public."""
 
-from graphloss import clip, dygraph, gluon, initializer, layers, nn, optimizer, regularizer
+from graphloss import clip, dygraph, gluon, initializer, inspect, layers, nn, optimizer, regularizer
 from graphloss.inspect.compare import compare
 from graphloss.inspect.explain import explain
 from graphloss.ir import unique_name
@@ -54,6 +54,7 @@ __all__ = [
     "gluon",
     "gradients",
     "initializer",
+    "inspect",
     "is_compiled_with_cuda",
     "layers",
     "name_scope",
