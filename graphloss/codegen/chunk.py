@@ -9,7 +9,7 @@ from llvmlite import ir
 from graphloss.codegen import flow
 from graphloss.codegen.elements import column_dtype
 from graphloss.codegen.flow import i64
-from graphloss.codegen.frame import Frame
+from graphloss.codegen.frame import Frame, Index, Ramp, Spread
 from graphloss.codegen.plan import Plan
 from graphloss.codegen.reduce import TotalSlot, neutral
 from graphloss.schedule.kernel import Column, IndexedLoad, Keep, Load, Store, Total
@@ -70,4 +70,21 @@ def bases_of(frame: Frame, positions: Iterable[int], axes: Mapping[int, ir.Value
             found[position] = frame.address(action.access, axes, action.dtype)
         elif isinstance(action, Store):
             found[position] = frame.address(action.access, axes, frame.actions[action.arg].dtype)
+    return found
+
+
+def lane_axes(frame: Frame, first: ir.Value) -> dict[int, Index]:
+    """The indices along the outer axes of the rows first, first + 1, ...: one row per lane."""
+    lanes, builder = frame.lanes, frame.builder
+    outer = frame.kernel.outer
+    if len(outer) <= 1:
+        return {0: Ramp(first)} if outer else {}
+    rows = lanes.add(lanes.splat(first), lanes.iota("int64"))
+    found: dict[int, Index] = {}
+    for axis in range(len(outer) - 1, 0, -1):
+        size = lanes.splat(frame.dim(outer[axis]))
+        quotient = builder.udiv(rows, size)
+        found[axis] = Spread(builder.sub(rows, builder.mul(quotient, size)))
+        rows = quotient
+    found[0] = Spread(rows)
     return found

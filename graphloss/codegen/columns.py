@@ -1,4 +1,4 @@
-"""Tile COLUMNS: lanes along the inner axis; row-level values and accumulators of 256 inner positions lie on the stack."""
+"""Tile COLUMNS: lanes along the inner axis; row-level values of 256 inner positions lie on the stack."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def emit_columns(frame: Frame, plan: Plan, chunk: Chunk, begin: ir.Value, end: i
 
 
 class _Scratch:
-    """Stack space: one array of 256 for each row-level value that is read in another loop than the one that makes it."""
+    """Stack space: an array of 256 for each row-level value that another loop reads than the one that makes it."""
 
     def __init__(self, frame: Frame, plan: Plan) -> None:
         made = {p: step.number for step in plan.passes for p in step.before}

@@ -12,6 +12,7 @@ from graphloss.codegen.chunk import Chunk
 from graphloss.codegen.columns import emit_columns
 from graphloss.codegen.flow import I64, POINTER, VOID, i64
 from graphloss.codegen.frame import Frame
+from graphloss.codegen.lanes_rows import emit_lanes_are_rows
 from graphloss.codegen.nodes import scalar_level, scalar_stores
 from graphloss.codegen.plan import Plan, kernel_cost
 from graphloss.codegen.rows import emit_rows, emit_split_row
@@ -22,6 +23,8 @@ from graphloss.schedule.kernel import Kernel, Tile
 
 # Elements times cost from which several threads pay: about 10 microseconds of serial work.
 WORTH_DISPATCH: Final = 1_000_000
+
+_TILES: Final = {Tile.ROWS: emit_rows, Tile.COLUMNS: emit_columns, Tile.LANES_ARE_ROWS: emit_lanes_are_rows}
 
 
 def emit_module(
@@ -50,7 +53,7 @@ def _emit_kernel(module: ir.Module, name: str, kernel: Kernel, table: Table, tar
     scalar_level(frame)
     scalar_stores(frame, function.args[1])
     chunk = Chunk(frame, plan)
-    emit = {Tile.ROWS: emit_rows, Tile.COLUMNS: emit_columns}[kernel.tile]
+    emit = _TILES[kernel.tile]
     if kernel.split_row:
         emit = emit_split_row
     grain, last = frame.dim(kernel.grain), frame.dim(extent(kernel))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from llvmlite import ir
 
 from graphloss.codegen import flow
-from graphloss.codegen.chunk import Chunk, bases_of
+from graphloss.codegen.chunk import Chunk, bases_of, lane_axes
 from graphloss.codegen.elements import Row, streamed, walk
 from graphloss.codegen.flow import i64
-from graphloss.codegen.frame import Frame, Index, Place, Ramp, Spread, Value, Values
+from graphloss.codegen.frame import Frame, Place, Value, Values
 from graphloss.codegen.nodes import evaluate, uniform
 from graphloss.codegen.plan import Pass, Plan
 from graphloss.ir.dims import Dim
@@ -78,7 +78,7 @@ class _Tile:
         frame, lanes, builder = self.frame, self.frame.lanes, self.frame.builder
         mask = lanes.first(left)
         count = flow.smaller(builder, left, i64(lanes.width))
-        place = Place(self._axes(first), mask, lambda: (first, i64(1)))
+        place = Place(lane_axes(frame, first), mask, lambda: (first, i64(1)))
         values = dict(frame.scalars)
         for step in self.plan.passes:
             for position in step.before:
@@ -121,18 +121,3 @@ class _Tile:
             return []
 
         return body
-
-    def _axes(self, first: ir.Value) -> dict[int, Index]:
-        frame, lanes, builder = self.frame, self.frame.lanes, self.frame.builder
-        outer = frame.kernel.outer
-        if len(outer) <= 1:
-            return {0: Ramp(first)} if outer else {}
-        rows = lanes.add(lanes.splat(first), lanes.iota("int64"))
-        found: dict[int, Index] = {}
-        for axis in range(len(outer) - 1, 0, -1):
-            size = lanes.splat(frame.dim(outer[axis]))
-            quotient = builder.udiv(rows, size)
-            found[axis] = Spread(builder.sub(rows, builder.mul(quotient, size)))
-            rows = quotient
-        found[0] = Spread(rows)
-        return found
