@@ -34,6 +34,7 @@ class Scaled:
     """coef · v · e^s.
 
     `pure`: there is no v, so the sign is that of coef. `bounded`: |value| <= |coef|, so it cannot overflow.
+    `calm`: e^s cannot overflow, whatever v is (None: as `bounded`); a product of calm values needs no shift.
     `carried`: v is NaN wherever s is, so that s may cancel against an equal shift.
     `lifted` is False for plain operands (a number, a count, data) of an op that has a scaled form.
     """
@@ -45,7 +46,12 @@ class Scaled:
     make: Callable[[], _Parts]
     lifted: bool = True
     carried: bool = False
+    calm: bool | None = None
     _made: _Parts | None = None
+
+    @property
+    def is_calm(self) -> bool:
+        return self.bounded if self.calm is None else self.calm
 
     @property
     def positive(self) -> bool:
@@ -129,8 +135,8 @@ class Lifter:
             return Scaled(float(known), True, True, 0, lambda: (None, None), lifted=False)
         count = self._count(name)
         if count is not None:
-            return Scaled(1.0, True, False, 0, lambda: (None, as_value(ops.log(count))), lifted=False)
-        return Scaled(1.0, False, False, 0, lambda: (value, None), lifted=False)
+            return Scaled(1.0, True, False, 0, lambda: (None, as_value(ops.log(count))), lifted=False, calm=True)
+        return Scaled(1.0, False, False, 0, lambda: (value, None), lifted=False, calm=True)
 
     def opaque(self, value: Tensor) -> Value:
         """A value built for a scaled form: it is not taken apart again."""
@@ -211,7 +217,8 @@ def _mul(lift: Lifter, op: Op) -> Scaled | None:
     def make() -> _Parts:
         return mul_factor(a.v, b.v), add_shift(a.s, b.s)
 
-    return Scaled(a.coef * b.coef, a.pure and b.pure, a.bounded and b.bounded, max(a.depth, b.depth) + 1, make)
+    calm = a.is_calm and b.is_calm
+    return Scaled(a.coef * b.coef, a.pure and b.pure, a.bounded and b.bounded, max(a.depth, b.depth) + 1, make, calm=calm)
 
 
 @_handles("div")
@@ -228,13 +235,14 @@ def _div(lift: Lifter, op: Op) -> Scaled | None:
         return v, sub_shift(sa, sb)
 
     bounded = a.bounded and not b.lifted and b.pure
-    return Scaled(a.coef / b.coef, a.pure and b.pure, bounded, max(a.depth, b.depth) + 1, make)
+    calm = a.is_calm and not b.lifted
+    return Scaled(a.coef / b.coef, a.pure and b.pure, bounded, max(a.depth, b.depth) + 1, make, calm=calm)
 
 
 @_handles("neg")
 def _neg(lift: Lifter, op: Op) -> Scaled | None:
     a = lift.of(op.inputs[0])
-    return None if a is None else Scaled(-a.coef, a.pure, a.bounded, a.depth + 1, a.parts, carried=a.carried)
+    return None if a is None else Scaled(-a.coef, a.pure, a.bounded, a.depth + 1, a.parts, carried=a.carried, calm=a.calm)
 
 
 @_handles("reciprocal")
@@ -298,7 +306,7 @@ def _sum(lift: Lifter, op: Op) -> Scaled | None:
 
     if a.pure and a.s is None:
         return None
-    return Scaled(a.coef, a.pure, False, a.depth + 1, make, carried=not a.pure)
+    return Scaled(a.coef, a.pure, False, a.depth + 1, make, carried=not a.pure, calm=a.is_calm)
 
 
 def finite_shift(m: Tensor) -> Tensor:
@@ -325,13 +333,13 @@ def _add(lift: Lifter, op: Op) -> Scaled | None:
             return _complement(lift, low, one, a.coef if low is a else cb, depth, dtype)
         if a.coef > 0 < cb:
             common = a.coef if a.coef == cb else 1.0
-            return Scaled(common, True, False, depth, lambda: (None, _log_of_sum(a, b, cb, common, dtype)))
+            return Scaled(common, True, False, depth, lambda: (None, _log_of_sum(a, b, cb, common, dtype)), calm=a.is_calm and b.is_calm)
         if a.coef * cb < 0:
             return _difference(lift, a, b, cb, depth, dtype)
         return None
     if not (a.lifted and b.lifted):
         return None  # data beside an exponential: nothing to gain
-    return Scaled(1.0, False, False, depth, lambda: _weighted(lift, a, b, sign, dtype), carried=True)
+    return Scaled(1.0, False, False, depth, lambda: _weighted(lift, a, b, sign, dtype), carried=True, calm=a.is_calm and b.is_calm)
 
 
 def _log_of_sum(a: Scaled, b: Scaled, cb: float, common: float, dtype: str) -> Value:
@@ -456,7 +464,7 @@ def _moved(lift: Lifter, op: Op) -> Scaled | None:
     def make() -> _Parts:
         return move(a.v), move(a.s)
 
-    return Scaled(a.coef, a.pure, a.bounded, a.depth + 1, make, carried=a.carried)
+    return Scaled(a.coef, a.pure, a.bounded, a.depth + 1, make, carried=a.carried, calm=a.calm)
 
 
 @_handles("concat")

@@ -122,7 +122,7 @@ def _times(m: Match) -> Result:
     x, y = m.inputs
     lift = lifter(m.graph)
     a, b = lift.of(x.name), lift.of(y.name)
-    if a is None or b is None or (a.bounded and b.bounded):
+    if a is None or b is None or (a.is_calm and b.is_calm):
         return None
     if a.s is None or b.s is None:
         return None
