@@ -101,7 +101,8 @@ class _Ops:
         definition = get(name)
 
         def construct(*operands: Operand, **attrs: object) -> Tensor:
-            dtype = next((x.type.dtype for x in operands if isinstance(x, Tensor)), "float32")
+            # a number takes the dtype of the last tensor: the first of `where` is its condition
+            dtype = next((x.type.dtype for x in reversed(operands) if isinstance(x, Tensor)), "float32")
             inputs = [as_tensor(x, dtype, name) for x in operands]
             mode = current()
             if isinstance(mode, PatternMode):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from graphloss import ops
 from graphloss.ir.builder import Value
 from graphloss.passes.stable.scaled import lifter
-from graphloss.passes.stable.terms import as_value, half, operand, scaled_operand
+from graphloss.passes.stable.terms import as_value, common_shape, half, operand, scaled_operand
 from graphloss.rewrite.pattern import op
 from graphloss.rewrite.rule import Example, Match, Result, Rule
 
@@ -130,10 +131,20 @@ def _sqrt1pm1(m: Match) -> Result:
     return None
 
 
+def _whole(rewrite: Callable[[Match], Result]) -> Callable[[Match], Result]:
+    """In the op's own shape: a number of 1 may have been broadcast, and then it is the number that had all the axes."""
+
+    def shaped(m: Match) -> Result:
+        built = rewrite(m)
+        return None if built is None else ops.broadcast_to(built, common_shape(*m.inputs))
+
+    return shaped
+
+
 RULES: Final = (
     Rule(
         name="one-minus-scaled", formula="1 - σ(x) -> σ(-x); 1 - e^s -> -expm1(s); 2σ(x) - 1 -> tanh(x/2)",
-        why="the difference loses every digit that 1 - p shares with 1", numerics="more_accurate", roots=("sub", "add"), rewrite=_complement,
+        why="the difference loses every digit that 1 - p shares with 1", numerics="more_accurate", roots=("sub", "add"), rewrite=_whole(_complement),
         fires=(
             Example(_X, lambda x: 1.0 - op.sigmoid(x), lambda x: op.sigmoid(-x)),
             Example(_X, lambda x: op.exp(x) - 1.0, lambda x: op.expm1(x)),
@@ -145,7 +156,7 @@ RULES: Final = (
     ),
     Rule(
         name="one-minus-tanh", formula="1 - tanh²(x) -> 4·σ(2x)·σ(-2x); 1 ∓ tanh(x) -> 2·σ(∓2x)", why="as one-minus-scaled",
-        numerics="more_accurate", roots=("sub", "add"), rewrite=_tanh,
+        numerics="more_accurate", roots=("sub", "add"), rewrite=_whole(_tanh),
         fires=(
             Example(
                 _X, lambda x: 1.0 - op.square(op.tanh(x)), lambda x: 4.0 * (op.sigmoid(2.0 * x) * op.sigmoid(-2.0 * x)),
@@ -157,13 +168,13 @@ RULES: Final = (
     ),
     Rule(
         name="root-minus-one", formula="√(1 + u) - 1 -> sqrt1pm1(u)", why="as one-minus-scaled", numerics="more_accurate",
-        roots=("sub", "add"), rewrite=_sqrt1pm1,
+        roots=("sub", "add"), rewrite=_whole(_sqrt1pm1),
         fires=(Example(_X, lambda x: op.sqrt(1.0 + op.square(x)) - 1.0, lambda x: op.sqrt1pm1(op.square(x))),),
         stays=(Example(_X, lambda x: op.sqrt(2.0 + op.square(x)) - 1.0),),
     ),
     Rule(
         name="one-plus-expm1", formula="1 + expm1(x) -> e^x", why="one operation fewer", numerics="more_accurate", roots=("add", "sub"),
-        rewrite=_expm1,
+        rewrite=_whole(_expm1),
         fires=(Example(_X, lambda x: 1.0 + op.expm1(x), lambda x: op.exp(x)),),
         stays=(Example(_X, lambda x: 2.0 + op.expm1(x)),),
     ),

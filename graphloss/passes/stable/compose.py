@@ -364,15 +364,6 @@ RULES: Final = (
         stays=(Example(_XY, lambda x, y: op.softplus(-x) - op.softplus(y)),),
     ),
     Rule(
-        name="difference-of-negations", formula="-softplus(x) - (-softplus(y)) -> softplus(y) - softplus(x)", why="one spelling",
-        numerics="exact", before=lambda x, y: op.add(-op.softplus(x), op.softplus(y)),
-        after=lambda x, y: op.sub(op.softplus(y), op.softplus(x)),
-        fires=(
-            Example(_XY, lambda x, y: -op.softplus(x) + op.softplus(y), lambda x, y: op.softplus(y) - op.softplus(x)),
-        ),
-        stays=(Example(_XY, lambda x, y: -(op.softplus(x) + op.softplus(y))),),
-    ),
-    Rule(
         name="softplus-by-hand", formula="max(x, 0) + softplus(-|x|) -> softplus(x)", why="one function, and its derivative at 0",
         numerics="exact", roots=("add",), rewrite=_softplus_by_parts,
         fires=(Example(_X, lambda x: op.relu(x) + op.softplus(-op.abs(x)), lambda x: op.softplus(x)),),

@@ -139,7 +139,26 @@ def _gone(m: Match) -> Result:
 
 
 
+def _cast_one_hot(m: Match) -> Result:
+    inner = operand(m.graph, m.op.inputs[0], "one_hot")
+    dtype = m.op.attr["dtype"]
+    if inner is None or dtype not in ("float32", "float64") or inner.attr["dtype"] == "bool":
+        return None
+    return apply("one_hot", (m.graph.value(inner.inputs[0]),), {**inner.attr, "dtype": dtype})[0]
+
+
 RULES: Final = (
+    Rule(
+        name="cast-of-one-hot", formula="cast(one_hot(y)) -> one_hot(y) of that dtype", why="one spelling", numerics="exact", roots=("cast",),
+        rewrite=_cast_one_hot,
+        fires=(
+            Example(
+                {"y": "i64[N]"}, lambda y: op.cast(op.one_hot(y, depth=(5,), dtype="int64"), dtype="float64"),
+                lambda y: op.one_hot(y, depth=(5,), dtype="float64"),
+            ),
+        ),
+        stays=(Example({"y": "i64[N]"}, lambda y: op.cast(y, dtype="float64")),),
+    ),
     Rule(
         name="negation-of-negation", formula="-(-x) -> x", why="one operation fewer, and it hides other forms", numerics="exact",
         before=lambda x: op.neg(op.neg(x)), after=lambda x: x,

@@ -8,7 +8,7 @@ from graphloss import ops
 from graphloss.ir.builder import Value
 from graphloss.ir.tensor import Tensor
 from graphloss.passes.stable.scaled import Scaled, complement, exponent, lifter, log_times
-from graphloss.passes.stable.terms import as_value, operand
+from graphloss.passes.stable.terms import as_value, common_shape, operand
 from graphloss.rewrite.pattern import op
 from graphloss.rewrite.rule import Example, Match, Result, Rule
 
@@ -98,7 +98,7 @@ def _quotient(m: Match) -> Result:
 
 def _product(m: Match, coef: float, v: Value | None, w: Value | None, shift: Value | None) -> Tensor:
     """coef · v / w · e^shift."""
-    shape = _common(m)
+    shape = common_shape(*m.inputs)
     power = None if shift is None else ops.exp(shift)
     if w is not None:
         v = as_value((1.0 if v is None else v) / w)
@@ -108,13 +108,6 @@ def _product(m: Match, coef: float, v: Value | None, w: Value | None, shift: Val
     else:
         result = v if power is None else v * power
     return ops.broadcast_to(result if coef == 1 else coef * result, shape)
-
-
-def _common(m: Match) -> tuple[object, ...]:
-    x, y = (t.type.shape for t in m.inputs)
-    rank = max(len(x), len(y))
-    a, b = ((1,) * (rank - len(s)) + s for s in (x, y))
-    return tuple(q if p == 1 else p for p, q in zip(a, b, strict=True))
 
 
 def _times(m: Match) -> Result:

@@ -157,3 +157,10 @@ def mixes_row(graph: Surroundings, name: str, axis: int, depth: int = 6) -> bool
     if op.type in ("mul", "add", "sub", "div", "pow"):
         return any(graph.type_of(n).rank == rank and mixes_row(graph, n, axis, depth - 1) for n in op.inputs)
     return False
+
+
+def common_shape(x: Value, y: Value) -> tuple[Dim, ...]:
+    """The shape that two operands broadcast to; their dimensions are known to agree."""
+    rank = max(x.type.rank, y.type.rank)
+    a, b = ((1,) * (rank - t.type.rank) + t.type.shape for t in (x, y))
+    return tuple(q if p == 1 else p for p, q in zip(a, b, strict=True))
