@@ -42,6 +42,7 @@ class GraphlossError(Exception):
         op: the op in question; its ``str`` is its text form.
         where: the user's ``file:line`` that made the op.
         hint: what to do about it.
+        variable: the name of the variable whose value is at fault; whoever has the program adds its declaration.
 
     Example:
         >>> print(GraphlossError("the sum is empty", expected="N >= 1", got="N = 0", hint="drop empty batches"))
@@ -58,6 +59,7 @@ class GraphlossError(Exception):
         op: object | None = None,
         where: object | None = None,
         hint: str | None = None,
+        variable: str | None = None,
     ) -> None:
         self.what = what
         self.expected = _text(expected)
@@ -65,6 +67,7 @@ class GraphlossError(Exception):
         self.op = _text(op)
         self.where = _text(where)
         self.hint = hint
+        self.variable = variable
         super().__init__(what)
 
     def with_op(self: _Error, op: object, where: object | None = None) -> _Error:

@@ -22,9 +22,12 @@ def bind(
             if isinstance(want, int):
                 if want != have:
                     raise ShapeError(
-                        f"dimension {axis} of the feed of {name!r} is wrong", expected=f"{want}, of shape {_shown(t.shape)}",
+                        f"the value of {name!r} has another size at axis {axis} than its variable",
+                        expected=f"{want}, of shape {_shown(t.shape)}",
                         got=f"{have}, of shape {list(shape)}",
-                    )  # fmt: skip
+                        hint="a size that changes from run to run is declared as None",
+                        variable=name,
+                    )
             else:
                 symbol = dims.lone(want)
                 if symbol is not None and symbol not in env:
@@ -36,17 +39,20 @@ def bind(
                 value = _value(want, env)
                 if value is not None and value != have:
                     raise ShapeError(
-                        f"dimension {axis} of the feed of {name!r} does not fit",
+                        f"the value of {name!r} does not fit another one at axis {axis}",
                         expected=f"{value}{_because(want, owner)}",
-                        got=str(have),
+                        got=f"{have}, of shape {list(shape)}",
+                        hint="sizes may change from run to run, but only together",
                     )
     for e in equations:
         left, right = _value(e.left, env), _value(e.right, env)
         if left is not None and right is not None and left != right:
             raise ShapeError(
                 f"{e.why or 'an op'} needs equal dimensions",
-                expected=f"{e.left} == {e.right}", got=f"{left}{_because(e.left, owner)} and {right}{_because(e.right, owner)}",
-            )  # fmt: skip
+                expected=f"{e.left} == {e.right}",
+                got=f"{left}{_because(e.left, owner)} and {right}{_because(e.right, owner)}",
+                hint="sizes may change from run to run, but only together",
+            )
     return env
 
 

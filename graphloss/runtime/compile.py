@@ -48,8 +48,13 @@ class Code:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def compile_graph(graph: Graph, options: CompileOptions, *, check: bool = False, primitive: Graph | None = None) -> Code:
-    """Rewrite, schedule, emit, assemble, link. With `check`, every pass's result is verified; `primitive` was rewritten already."""
+def compile_graph(
+    graph: Graph, options: CompileOptions, *, check: bool = False, primitive: Graph | None = None
+) -> Code:
+    """Rewrite, schedule, emit, assemble, link.
+
+    With `check`, the result of every pass is verified; `primitive` is what was rewritten already.
+    """
     seconds: dict[str, float] = {}
     clock = _Clock(seconds)
     folder = options.dump_folder()

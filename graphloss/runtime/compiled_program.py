@@ -8,8 +8,11 @@ from graphloss.options import CompileOptions
 
 
 class BuildStrategy:
-    """Fluid's switches. `fuse_elewise_add_act_ops` and `enable_auto_fusion` are always on here; `passes=False` switches every
-    rewrite off (graphloss's own switch); the others are accepted and have no effect on one machine."""
+    """Fluid's switches, and `passes`, graphloss's own: False switches every rewrite off.
+
+    `fuse_elewise_add_act_ops` and `enable_auto_fusion` are always on here; the others are accepted and have no effect
+    on one machine.
+    """
 
     class ReduceStrategy:
         AllReduce = 0
@@ -41,7 +44,7 @@ class BuildStrategy:
 
 
 class ExecutionStrategy:
-    """`num_threads`: threads that kernels may use (0: as `set_num_threads` says); the others are accepted and have no effect."""
+    """`num_threads` is how many threads kernels may use; 0: as `set_num_threads` says. The others have no effect."""
 
     def __init__(self) -> None:
         self.num_threads = 0
@@ -74,9 +77,13 @@ class CompiledProgram:
         share_vars_from: CompiledProgram | None = None,
         places: object = None,
     ) -> CompiledProgram:
-        """Takes the strategies. One place computes the whole batch with all its threads, which is what splitting would give."""
+        """Takes the strategies. One place computes the whole batch with all its threads, as splitting it would.
+
+        Raises:
+            UnsupportedError: a second call.
+        """
         if self._parallel:
-            raise UnsupportedError("with_data_parallel was called already")
+            raise UnsupportedError("with_data_parallel was called already", hint="make a new CompiledProgram")
         self._parallel = True
         self._build = build_strategy or self._build
         self._execution = exec_strategy or self._execution
@@ -85,5 +92,9 @@ class CompiledProgram:
     def options(self, base: CompileOptions) -> CompileOptions:
         threads = self._execution.num_threads or base.threads
         return CompileOptions(
-            passes=base.passes and self._build.passes, dump=base.dump, threads=threads, check_values=base.check_values, cache=base.cache,
-        )  # fmt: skip
+            passes=base.passes and self._build.passes,
+            dump=base.dump,
+            threads=threads,
+            check_values=base.check_values,
+            cache=base.cache,
+        )

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
 
-from graphloss.errors import ArgumentTypeError, ClosedError, FeedError, UnknownVariable, nearest_name_hint
+from graphloss.errors import (
+    ArgumentTypeError,
+    ClosedError,
+    FeedError,
+    GraphlossError,
+    UnknownVariable,
+    nearest_name_hint,
+)
 from graphloss.ir.defaults import default_main_program
 from graphloss.ir.program import Program
 from graphloss.ir.variable import Variable
@@ -18,6 +25,7 @@ from graphloss.passes.pipelines import optimise
 from graphloss.runtime.compile import compile_graph
 from graphloss.runtime.compiled import Compiled
 from graphloss.runtime.compiled_program import CompiledProgram
+from graphloss.runtime.diagnose import located
 from graphloss.runtime.partial import Partials, partials
 from graphloss.runtime.scope import Scope, global_scope
 
@@ -68,18 +76,20 @@ class Executor:
     ) -> list[Array] | Partials:
         """Runs `program` and returns the fetched arrays, in order.
 
-        Everything that has an effect runs (writes of optimisers, random ops), and what the fetches need. Persistable variables are read
-        from and written to `scope` (default: `global_scope()`); all of them are written together at the end, so a run that raises
-        changes nothing.
+        Everything that has an effect runs (writes of optimisers, random ops), and what the fetches need. Persistable
+        variables are read from and written to `scope` (default: `global_scope()`); all of them are written together at
+        the end, so a run that raises changes nothing.
 
         Args:
             program: default: the default main program.
-            feed: arrays by variable name. Checked by name, rank, known dimensions and dtype; converted only where nothing is lost.
+            feed: arrays by variable name. Checked by name, rank, known dimensions and dtype; converted only where
+                nothing is lost.
             fetch_list: variables or names; any intermediate, a gradient `x@GRAD`, the same one twice.
             scope: where persistable variables live.
-            feed_var_name, fetch_var_name, return_numpy, use_program_cache, return_merged, use_prune: as in Fluid; programs are
-                always cached, and edits are always seen.
-            partial: return the unfinished sums, counts and maxima of this batch instead, for `combine` over several shards.
+            feed_var_name, fetch_var_name, return_numpy, use_program_cache, return_merged, use_prune: as in Fluid;
+                programs are always cached, and edits are always seen.
+            partial: return the unfinished sums, counts and maxima of this batch instead, for `combine` over several
+                shards.
 
         Raises:
             ClosedError: after `close()`.
@@ -130,13 +140,18 @@ def _compiled(program: Program, fetch_list: Sequence[object], options: CompileOp
 
 
 def _run_partial(
-    program: Program, fetches: Sequence[Variable | str], feeds: Mapping[str, object], scope: Scope, options: CompileOptions
+    program: Program,
+    fetches: Sequence[Variable | str],
+    feeds: Mapping[str, object],
+    scope: Scope,
+    options: CompileOptions,
 ) -> Partials:
     key = ("partial", *fetches, options)
     known = program.compiled.get(key)
     if not isinstance(known, tuple):
         parts = split(optimise(program.snapshot(fetches), options))
-        known = program.compiled[key] = (parts, Compiled(compile_graph(parts.shard, options, primitive=parts.shard), options))
+        compiled = Compiled(compile_graph(parts.shard, options, primitive=parts.shard), options)
+        known = program.compiled[key] = (parts, compiled)
     parts, compiled = known
     results = _run(program, compiled, feeds, scope)
     return partials(parts, dict(zip(parts.shard.fetches, results, strict=True)))
@@ -152,10 +167,13 @@ def _run(program: Program, compiled: Compiled, feeds: Mapping[str, object], scop
         raise _missing(program, feeds, graph.feeds) from None
     if len(feeds) != len(graph.feeds):
         _check_unused(program, feeds, graph.feeds)
-    if graph.states or graph.writes:
-        scope = scope or global_scope()
-        values += [_state(scope, name) for name in graph.states]
-    results = compiled.run(values)
+    try:
+        if graph.states or graph.writes:
+            scope = scope or global_scope()
+            values += [_state(scope, name) for name in graph.states]
+        results = compiled.run(values)
+    except GraphlossError as error:
+        raise located(error, program, dict(zip(compiled.inputs, values, strict=False))) from None
     out = [results[i].copy() if again else results[i] for i, again in compiled.fetched]
     if scope is not None:
         for state, i, shared in compiled.written:
@@ -167,8 +185,8 @@ def _state(scope: Scope, name: str) -> Array:
     holder = scope.find_var(name)
     if holder is None or holder.value is None:
         raise FeedError(
-            f"persistable variable {name!r} has no value in the scope", expected="a value from an earlier run",
-            hint="run the startup program first, with the same scope",
+            f"variable {name!r} has no value in the scope", expected="a value from an earlier run", got="none",
+            hint="run the startup program first, with the same scope", variable=name,
         )  # fmt: skip
     return holder.value
 
@@ -204,17 +222,24 @@ def _missing(program: Program, feeds: Mapping[str, object], needed: Sequence[str
     name = next(n for n in needed if n not in feeds)
     known = program.global_block().vars
     unknown = [n for n in feeds if n not in known]
-    hint = f"{unknown[0]!r} was fed, which the program does not have" if unknown else None
+    hint = f"{unknown[0]!r} was fed, which the program does not have" if unknown else "add it to the feed of run()"
     return FeedError(
-        f"the run needs a feed of {name!r}",
-        expected=known[name].to_string(),
-        got=f"feeds {sorted(map(str, feeds))}",
+        f"{name!r} is not fed, and the run needs it",
+        expected=f"feeds of {_listed(needed)}",
+        got=_listed(feeds),
+        op=known[name],
+        where=known[name].location,
         hint=hint,
     )
 
 
+def _listed(names: Iterable[object]) -> str:
+    shown = [repr(n) for n in names]
+    return ", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "") if shown else "none"
+
+
 def _check_unused(program: Program, feeds: Mapping[str, object], needed: Sequence[str]) -> None:
-    """A feed that nothing reads is fine if the program has such an input; its shape and dtype are then nobody's concern."""
+    """A feed that nothing reads is fine if the program has such an input; nobody looks at its shape and dtype then."""
     variables = program.global_block().vars
     inputs = [n for n, v in variables.items() if v.is_data]
     for name in feeds:
@@ -223,6 +248,9 @@ def _check_unused(program: Program, feeds: Mapping[str, object], needed: Sequenc
                 raise FeedError(
                     f"{name!r} is no input of the program",
                     expected="a variable made by data()",
+                    got="a state, which the scope holds" if variables[name].persistable else "the result of an op",
+                    op=variables[name],
+                    where=variables[name].location,
                     hint=nearest_name_hint(name, inputs),
                 )
-            raise UnknownVariable(str(name), inputs, what=f"a feed of {name!r}, which the program does not have")
+            raise UnknownVariable(str(name), inputs, what=f"{name!r} is fed, which the program does not have")

@@ -57,7 +57,9 @@ def combine(shards: Sequence[Partials]) -> list[Array]:
         raise AttrError("combine needs the partial results of at least one shard")
     for s in shards:
         if not isinstance(s, Partials):
-            raise ArgumentTypeError("combine takes results of run(..., partial=True)", expected="Partials", got=type(s).__name__)
+            raise ArgumentTypeError(
+                "combine takes results of run(..., partial=True)", expected="Partials", got=type(s).__name__
+            )
     first = shards[0]
     if any(s.how != first.how or s.finish.fetches != first.finish.fetches for s in shards):
         raise AttrError("the shards come from different programs or fetches")
@@ -75,5 +77,6 @@ def _merge(name: str, how: str, parts: Sequence[Array]) -> Array:
     if how in ("max", "min"):
         return np.asarray((np.maximum if how == "max" else np.minimum).reduce(list(parts)))
     if any(not np.array_equal(p, parts[0], equal_nan=True) for p in parts if p.dtype.kind == "f"):
-        raise AttrError(f"{name!r} differs between the shards", hint="states and parameters must be the same on every shard")
+        hint = "states and parameters must be the same on every shard"
+        raise AttrError(f"{name!r} differs between the shards", hint=hint)
     return parts[0]

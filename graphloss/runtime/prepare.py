@@ -68,13 +68,14 @@ def _converted(name: str, value: object, dtype: np.dtype[Any], ndim: int | None)
         array = array.reshape(1)  # a number fills [1], as it does in Fluid
     if not is_lossless(array.dtype, dtype):
         raise FeedError(
-            f"feed {name!r} has another dtype than its variable", dtype.name, array.dtype.name,
-            hint=f"convert it, if that is what you mean: value.astype({dtype.name!r})",
+            f"the value of {name!r} has another dtype than its variable", dtype.name, array.dtype.name,
+            hint=f"convert it, if that is what you mean: value.astype({dtype.name!r})", variable=name,
         )  # fmt: skip
     if ndim is not None and array.ndim != ndim:
         raise FeedError(
-            f"feed {name!r} has another number of dimensions than its variable",
-            f"{ndim} dimension{'s' if ndim != 1 else ''}", f"{array.ndim}, shape {array.shape}",
+            f"the value of {name!r} has another number of dimensions than its variable",
+            f"{ndim} dimension{'s' if ndim != 1 else ''}", f"{array.ndim}, of shape {list(array.shape)}",
+            hint="value[..., None] adds a dimension, value[..., 0] takes one away", variable=name,
         )  # fmt: skip
     if array.dtype == dtype and array.flags.num & _READY == _READY:
         return array
@@ -89,25 +90,35 @@ def _number(name: str, value: bool | int | float, dtype: np.dtype[Any]) -> npt.N
     allowed = {"b": "biuf", "i": "iuf", "f": "f"}[kind]
     # Element types that NumPy has from elsewhere (bfloat16) are of kind V, and floats.
     if dtype.kind not in allowed and not (dtype.kind == "V" and kind != "b"):
-        got = f"{type(value).__name__} {value}"
-        raise FeedError(f"feed {name!r} has another dtype than its variable", dtype.name, got)
+        got = f"{type(value).__name__} {_shown(value)}"
+        what, hint = f"the value of {name!r} has another dtype than its variable", "feed a number of that kind"
+        raise FeedError(what, dtype.name, got, hint=hint, variable=name)
     try:
         with np.errstate(over="raise"):
             return np.array(value, dtype)
     except (OverflowError, FloatingPointError):
-        raise FeedError(f"feed {name!r} does not fit its variable", dtype.name, value) from None
+        what, hint = f"the value of {name!r} does not fit its variable", "declare the variable with a wider dtype"
+        raise FeedError(what, f"a number that {dtype.name} holds", _shown(value), hint=hint, variable=name) from None
 
 
 def _array(name: str, value: object) -> npt.NDArray[Any]:
     if isinstance(value, np.ma.MaskedArray):
-        raise FeedError(f"feed {name!r} has a mask, which would be lost", hint="feed value.filled(...)")
+        what, hint = f"the value of {name!r} has a mask, which would be lost", "feed value.filled(...)"
+        raise FeedError(what, "an array without a mask", "MaskedArray", hint=hint, variable=name)
     if not (isinstance(value, (np.ndarray, np.generic)) or hasattr(value, "__array__")):
-        what, hint = f"feed {name!r} is no array", "np.asarray(value) makes one"
-        raise UnsupportedError(what, "a NumPy array or a number", type(value).__name__, hint=hint)
+        what, hint = f"the value of {name!r} is no array", "np.asarray(value) makes one"
+        raise UnsupportedError(what, "a NumPy array or a number", type(value).__name__, hint=hint, variable=name)
     array = np.asarray(value)
     if array.dtype.kind in "OSUMm":
-        raise FeedError(f"feed {name!r} holds no numbers", "numbers", f"dtype {array.dtype}")
+        what, hint = f"the value of {name!r} holds no numbers", "np.asarray(value, dtype) makes numbers of it"
+        raise FeedError(what, "numbers", f"dtype {array.dtype}", hint=hint, variable=name)
     return array
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"an integer of {value.bit_length()} bits"
+    return repr(value)
 
 
 def _slow_address(array: npt.NDArray[Any]) -> int:

@@ -49,5 +49,9 @@ def check_nonempty(conditions: Sequence[NonEmpty], env: Mapping[str, int]) -> No
     for c in conditions:
         if dims.evaluate(c.extent, env) == 0 and dims.evaluate(c.results, env) != 0:
             raise ShapeError(
-                f"{c.op} over no elements of {c.variable!r}", expected="at least one element", got="0", op=c.op, where=c.loc,
-            )  # fmt: skip
+                f"{c.op} over no elements of {c.variable!r}",
+                expected="at least one element",
+                got="0",
+                op=c.op,
+                where=c.loc,
+            )
