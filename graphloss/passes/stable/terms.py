@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from graphloss.ir.builder import Value
+from graphloss.ir.dims import Dim
 from graphloss.ir.graph import Op
 from graphloss.ir.opdef import get
 from graphloss.ir.tensor import Tensor
