@@ -1,8 +1,14 @@
-"""Kernels as readable loops: arguments with shapes first, then one loop per pass, scalar functions folded into expressions."""
+"""Kernels as text: arguments with their shapes, then the loops, with values named only where they are used more than once."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
 from graphloss import dtypes
+from graphloss.ir import dims
+from graphloss.ir.dims import Dim
 from graphloss.schedule.kernel import (
     Access,
     Action,
@@ -23,139 +29,216 @@ from graphloss.schedule.kernel import (
     Total,
 )
 
-_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+_INFIX: Final = {
+    "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=",
+    "and": "&", "or": "|", "xor": "^",
+}  # fmt: skip
+_OUTER: Final = ("n", "m", "l", "k", "j", "h", "g", "f")
+_STEP: Final = {"sum": "+=", "prod": "*="}
+_START: Final = {
+    "sum": "0", "prod": "1", "max": "-inf", "min": "inf", "any": "false", "all": "true", "argmax": "none",
+    "argmin": "none",
+}  # fmt: skip
 
 
 def print_kernel(kernel: Kernel) -> str:
-    """The kernel as loop text."""
-    return _Printer(kernel).text()
+    """The kernel as loops: tile and chunks first, then one `for` per axis and pass.
+
+    Example:
+        >>> from graphloss.schedule.kernel import Node, Tile
+        >>> x, y = Access("x", 0, (1,)), Access("y", 0, (1,))
+        >>> N = dims.symbol("N")
+        >>> nodes = (Node(Load("float32", x), Level.ELEMENT, (0,)),
+        ...          Node(Apply("float32", "exp", (0,)), Level.ELEMENT, (0,)),
+        ...          Node(Store("float32", 1, y), Level.ELEMENT, (0,)))
+        >>> buffers = (Buffer("x", "float32", (N,), "input"), Buffer("y", "float32", (N,), "output"))
+        >>> print(print_kernel(Kernel("k0", Tile.ROWS, (), N, None, 1, nodes, buffers, True, 4096)))
+        loops @k0(x: f32[N]) -> (y: f32[N]) {
+          tile rows, chunks of 4096 along c
+          for c in N {  # pass 0
+            y[c] = exp(x[c])
+          }
+        }
+    """
+    return _Text(kernel).text()
 
 
-class _Printer:
+class _Text:
     def __init__(self, kernel: Kernel) -> None:
-        self.k = kernel
+        self.kernel = kernel
+        self.shapes = {b.name: b.shape for b in kernel.buffers}
+        outer = _OUTER[: len(kernel.outer)]
+        if len(kernel.outer) > len(_OUTER):
+            outer = tuple(f"n{i}" for i in range(len(kernel.outer)))
+        self.axes = (*outer, *(("c",) if kernel.row is not None else ()), *(("s",) if kernel.inner is not None else ()))
+        self.uses = Counter(o for n in kernel.nodes for o in _operands(n.action))
+        self.users = {o: p for p, n in enumerate(kernel.nodes) for o in _operands(n.action)}
         self.names: dict[int, str] = {}
         self.lines: list[str] = []
-        self.axes = [*(f"o{i}" for i in range(len(kernel.outer)))]
-        if len(self.axes) == 1:
-            self.axes = ["o"]
-        self.axes += ["r"] if kernel.row is not None else []
-        self.axes += ["i"] if kernel.inner is not None else []
-        self.uses: dict[int, int] = {}
-        for n in kernel.nodes:
-            for a in operands(n.action):
-                self.uses[a] = self.uses.get(a, 0) + 1
+        self.depth = 1
 
     def text(self) -> str:
-        k = self.k
-        reads = [_argument(b) for b in k.buffers if not self._written(b)]
-        writes = [_argument(b) for b in k.buffers if self._written(b)]
-        self.lines = [f"loops @{k.name}({', '.join(reads)}) -> ({', '.join(writes)}) {{", f"  ; tile: {k.tile}, {k.grain} positions a chunk"]
-        self._level(Level.SCALAR, 1, None)
-        depth = 1
-        around = [*range(len(k.outer)), *([len(self.axes) - 1] if k.inner is not None else [])]
-        for a in around:
-            self._say(depth, f"for {self.axes[a]} in {k.axes[a]} {{")
-            depth += 1
-        for p in range(k.passes + 1):
-            self._level(Level.ROW, depth, p)
-            if p < k.passes and k.row is not None:
-                for i, n in enumerate(k.nodes):
-                    if isinstance(n.action, RowReduce) and n.at == (p,):
-                        self.names[i] = f"{n.action.kind}{i}"
-                        self._say(depth, f"var {self.names[i]}: {dtypes.SHORT[n.action.dtype]}")
-                self._say(depth, f"for r in {k.row} {{  ; pass {p}")
-                self._level(Level.ELEMENT, depth + 1, p)
-                self._say(depth, "}")
-        for _ in around:
-            depth -= 1
-            self._say(depth, "}")
-        return "\n".join([*self.lines, "}"])
+        kernel = self.kernel
+        inputs = ", ".join(_buffer(b) for b in kernel.buffers if b.role == "input")
+        results = ", ".join(_buffer(b) for b in kernel.buffers if b.role != "input")
+        along = self.axes[kernel.row_axis] if kernel.split_row else "*".join(self.axes[: len(kernel.outer)])
+        chunks = f", chunks of {kernel.grain} along {along}" if along else ""
+        self._line(f"tile {kernel.tile}{chunks}")
+        self._nodes(p for p, n in enumerate(kernel.nodes) if n.level is Level.SCALAR)
+        opened = self._open(range(len(kernel.outer)))
+        if kernel.inner is not None:
+            opened += self._open([len(self.axes) - 1])
+        for step in range(kernel.passes + 1):
+            self._nodes(p for p in range(len(kernel.nodes)) if self._level(p) is Level.ROW and self._in(p, step))
+            if step < kernel.passes:
+                self._pass(step)
+        self._close(opened)
+        return "\n".join([f"loops @{kernel.name}({inputs}) -> ({results}) {{", *self.lines, "}"])
 
-    def _written(self, b: Buffer) -> bool:
-        return any(isinstance(n.action, (Store, Total, Column)) and n.action.access.buffer == b.name for n in self.k.nodes)
+    def _pass(self, step: int) -> None:
+        kernel = self.kernel
+        for p, node in enumerate(kernel.nodes):
+            if isinstance(node.action, RowReduce) and node.at[0] == step:
+                self._line(f"var {self._name(p)}: {dtypes.SHORT[node.action.dtype]} = {_START[node.action.kind]}")
+        opened = self._open([kernel.row_axis], f"  # pass {step}") if kernel.row is not None else 0
+        inside = (p for p in range(len(kernel.nodes)) if self._level(p) is Level.ELEMENT and self._in(p, step))
+        self._nodes(inside, step)
+        self._close(opened)
 
-    def _say(self, depth: int, line: str) -> None:
-        self.lines.append("  " * depth + line)
+    def _level(self, p: int) -> Level:
+        """In which loop the text of a node stands."""
+        node = self.kernel.nodes[p]
+        if isinstance(node.action, (RowReduce, Column)):
+            return Level.ELEMENT
+        if isinstance(node.action, Total):
+            arg = self.kernel.nodes[node.action.arg]
+            return Level.ROW if isinstance(arg.action, RowReduce) else arg.level
+        return node.level
 
-    def _level(self, level: Level, depth: int, step: int | None) -> None:
-        for i, n in enumerate(self.k.nodes):
-            action = n.action
-            if isinstance(action, RowReduce):
-                if level == Level.ELEMENT and n.at == (step,):
-                    op = {"sum": "+=", "prod": "*="}.get(action.kind, f"{action.kind}=")
-                    self._say(depth, f"{self.names[i]} {op} {self._value(action.arg)}")
-                continue
-            if n.level != level or (step is not None and step not in n.at):
-                continue
-            line = self._line(i, action, later=step is not None and n.at[:1] != (step,))
-            if line:
-                self._say(depth, line)
+    def _in(self, p: int, step: int) -> bool:
+        return step in self.kernel.nodes[p].at
 
-    def _line(self, i: int, action: Action, *, later: bool) -> str:
-        if isinstance(action, Store):
-            return f"{self._place(action.access)} = {self._value(action.arg)}"
-        if isinstance(action, Total):
-            return f"{action.access.buffer}[chunk] {action.kind}= {self._value(action.arg)}"
-        if isinstance(action, Column):
-            return f"{action.access.buffer}[chunk, r] {action.kind}= {self._value(action.arg)}"
-        if isinstance(action, Keep):
-            self.names[i] = f"v{i}"
-            place = self._place(action.access)
-            return f"let v{i} = {place}" if later else f"let v{i} = {place} = {self._value(action.arg)}"
-        if isinstance(action, Check):
-            self.names[i] = f"v{i}"
-            return f"let v{i} = check {self._value(action.index)} in {action.limit}"
-        text = self._expression(action)
-        # a value used once, and everything atomic, is written where it is used
-        if self.uses.get(i, 0) <= 1 or isinstance(action, (Const, DimValue, Iota)):
-            self.names[i] = text
-            return ""
-        self.names[i] = f"v{i}"
-        return f"let v{i}: {dtypes.SHORT[action.dtype]} = {text}"
+    def _line(self, text: str) -> None:
+        self.lines.append("  " * self.depth + text)
 
-    def _expression(self, action: Action) -> str:
+    def _open(self, axes: range | list[int], note: str = "") -> int:
+        for axis in axes:
+            self._line(f"for {self.axes[axis]} in {self.kernel.axes[axis]} {{{note}")
+            self.depth += 1
+        return len(axes)
+
+    def _close(self, count: int) -> None:
+        for _ in range(count):
+            self.depth -= 1
+            self._line("}")
+
+    # nodes
+
+    def _nodes(self, positions: Iterator[int], step: int = 0) -> None:
+        for p in positions:
+            action = self.kernel.nodes[p].action
+            if isinstance(action, Keep):
+                place = self._access(action.access)
+                if step == self.kernel.nodes[p].at[0]:
+                    self._line(f"let {self._name(p)} = {place} = {self._value(action.arg)}")
+                else:
+                    self._line(f"let {self._name(p)} = {place}")
+            elif isinstance(action, Store):
+                self._line(f"{self._access(action.access)} = {self._value(action.arg)}")
+            elif isinstance(action, RowReduce):
+                self._line(f"{self._name(p)} {_STEP.get(action.kind, action.kind + '=')} {self._value(action.arg)}")
+            elif isinstance(action, (Total, Column)):
+                index = "chunk" if isinstance(action, Total) else f"chunk, {self.axes[self.kernel.row_axis]}"
+                step_text = _STEP.get(action.kind, action.kind + "=")
+                self._line(f"{action.access.buffer}[{index}] {step_text} {self._value(action.arg)}")
+            elif not self._inlined(p):
+                self._line(f"let {self._name(p)} = {self._expression(p)}")
+
+    def _inlined(self, p: int) -> bool:
+        """Whether a value stands where it is used: constants, and what is used once in its own loop."""
+        node = self.kernel.nodes[p]
+        if isinstance(node.action, (Const, DimValue, Iota)):
+            return True
+        if isinstance(node.action, (Check, RowReduce, Keep)) or self.uses[p] != 1:
+            return False
+        user = self.kernel.nodes[self.users[p]]
+        read_in = user.at[:1] if isinstance(user.action, Keep) else user.at
+        return self._level(self.users[p]) is self._level(p) and read_in == node.at
+
+    def _name(self, p: int) -> str:
+        if p not in self.names:
+            self.names[p] = f"v{len(self.names)}"
+        return self.names[p]
+
+    def _value(self, p: int, nested: bool = False) -> str:
+        if not self._inlined(p):
+            return self._name(p)
+        text = self._expression(p)
+        action = self.kernel.nodes[p].action
+        infix = isinstance(action, Apply) and action.fn in _INFIX
+        return f"({text})" if nested and infix else text
+
+    def _expression(self, p: int) -> str:
+        action = self.kernel.nodes[p].action
         if isinstance(action, Const):
             return repr(action.value)
         if isinstance(action, DimValue):
             return f"{dtypes.SHORT[action.dtype]}({action.dim})"
         if isinstance(action, Iota):
-            step = f"{action.step}*" if action.step != 1 else ""
-            start = f"{action.start}+" if action.start != 0 else ""
-            return f"{start}{step}{self.axes[action.axis]}"
+            return _sum([(action.step, self.axes[action.axis])], action.start)
         if isinstance(action, Load):
-            return self._place(action.access)
+            return self._access(action.access)
         if isinstance(action, IndexedLoad):
-            return self._place(action.access, f"{self._value(action.index)}*{action.stride}" if action.stride != 1 else self._value(action.index))
+            return self._access(action.access, (action.stride, self._value(action.index, nested=True)))
+        if isinstance(action, Check):
+            return f"check {self._value(action.index)} in {action.limit}"
         assert isinstance(action, Apply)
-        args = [self._value(a) for a in action.args]
         if action.fn in _INFIX:
-            return f"({args[0]} {_INFIX[action.fn]} {args[1]})"
-        fn = dtypes.SHORT[action.dtype] if action.fn == "cast" else action.fn
-        return f"{fn}({', '.join(args)})"
+            return f" {_INFIX[action.fn]} ".join(self._value(a, nested=True) for a in action.args)
+        name = dtypes.SHORT[action.dtype] if action.fn == "cast" else action.fn
+        return f"{name}({', '.join(self._value(a) for a in action.args)})"
 
-    def _value(self, i: int) -> str:
-        return self.names.get(i, f"v{i}")
-
-    def _place(self, access: Access, extra: str = "") -> str:
-        terms = [f"{a}*{s}" if s != 1 else a for a, s in zip(self.axes, access.strides, strict=True) if s != 0]
-        if access.offset != 0:
-            terms.append(str(access.offset))
-        if extra:
-            terms.append(extra)
-        return f"{access.buffer}[{' + '.join(terms) or 0}]"
+    def _access(self, access: Access, indexed: tuple[Dim, str] | None = None) -> str:
+        terms = [(stride, self.axes[i]) for i, stride in enumerate(access.strides) if stride != 0]
+        if indexed is not None:
+            terms.append(indexed)
+        shape = self.shapes.get(access.buffer, ())
+        subscripts = _subscripts(terms, shape) if access.offset == 0 else None
+        return f"{access.buffer}[{_sum(terms, access.offset) if subscripts is None else ', '.join(subscripts)}]"
 
 
-def operands(action: Action) -> tuple[int, ...]:
-    """The nodes that an action reads."""
+def _operands(action: Action) -> tuple[int, ...]:
     if isinstance(action, Apply):
         return action.args
     if isinstance(action, (IndexedLoad, Check)):
         return (action.index,)
-    if isinstance(action, (RowReduce, Total, Column, Store, Keep)):
-        return (action.arg,)
-    return ()
+    return (action.arg,) if isinstance(action, (RowReduce, Total, Column, Store, Keep)) else ()
 
 
-def _argument(b: Buffer) -> str:
-    return f"{b.name}: {dtypes.SHORT[b.dtype]}[{', '.join(map(str, b.shape))}]"
+def _subscripts(terms: list[tuple[Dim, str]], shape: tuple[Dim, ...]) -> list[str] | None:
+    """One index per dimension of a dense array, or None where the terms are not of that form."""
+    strides: list[Dim] = [1] * len(shape)
+    for i in range(len(shape) - 2, -1, -1):
+        strides[i] = dims.mul(strides[i + 1], shape[i + 1])
+    left = list(terms)
+    found = []
+    for size, stride in zip(shape, strides, strict=True):
+        own = [t for t in left if t[0] == stride and size != 1][:1]
+        found.append(own[0][1] if own else "0")
+        left = [t for t in left if t not in own]
+    return None if left else found
+
+
+def _sum(terms: list[tuple[Dim, str]], offset: Dim) -> str:
+    parts = [name if stride == 1 else f"{_factor(stride)}*{name}" for stride, name in terms]
+    if offset != 0 or not parts:
+        parts.append(str(offset))
+    return " + ".join(parts)
+
+
+def _factor(stride: Dim) -> str:
+    return f"({stride})" if not isinstance(stride, int) and len(stride.terms) > 1 else str(stride)
+
+
+def _buffer(buffer: Buffer) -> str:
+    return f"{buffer.name}: {dtypes.SHORT[buffer.dtype]}[{', '.join(str(d) for d in buffer.shape)}]"
