@@ -121,6 +121,14 @@ def test_masks_and_lanes(width: int) -> None:
         assert list(out) == [pattern.any(), pattern.all()]
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_first_lanes_of_any_count(width: int) -> None:
+    for count in (-3, 0, 1, width, width + 1, 2**32, 2**32 + 1, 2**40):
+        out = np.zeros(width, bool)
+        run(lambda lanes, p, n: lanes.store(p, lanes.first(n), "bool"), out, width=width, number=count)
+        assert np.array_equal(out, np.arange(width) < count), count
+
+
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_comparisons_with_nan(dtype: str, level: str) -> None:
