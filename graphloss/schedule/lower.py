@@ -180,6 +180,15 @@ class Lowering:
         self.atoms.meet(fresh.values())
         return Ref(again, tuple(tuple(fresh[a] for a in self.atoms.resolve(x)) for x in ref.dims))
 
+    def respelled(self, ref: Ref, shape: tuple[Dim, ...], out: tuple[Dim, ...]) -> tuple[Ref, tuple[Dim, ...]]:
+        """`ref` with the sizes of `out`, to which it broadcasts, for loops to be shared.
+
+        Sizes that are equal in each run may look different here: no symbol can be solved from a.0 * a.1 == 6 * b.0.
+        """
+        shift = len(out) - len(shape)
+        new = tuple(n if n == 1 else out[i + shift] for i, n in enumerate(shape))
+        return (ref, shape) if new == shape else (self.read(self.materialise(ref, shape), new), new)
+
     def shape(self, name: str) -> tuple[Dim, ...]:
         return self.graph.types[name].shape
 
@@ -253,6 +262,7 @@ class Lowering:
             ref, shape = self.refs[name], self.shape(name)
             if self._depth[ref.value.id] > DEPTH_LIMIT:
                 self.refs[name] = ref = self.reread(ref, shape)
+            ref, shape = self.respelled(ref, shape, out.shape)
             if not self._align(index, ref, shape, out.shape):
                 ref = self.reread(ref, shape)
                 if not self._align(index, ref, shape, out.shape):
@@ -426,6 +436,7 @@ class Lowering:
         if isinstance(form, forms.Pick):
             slots: list[tuple[int, ...] | None] = list(x.dims[:axis] + x.dims[axis + 1 :])
             rest = shape[:axis] + shape[axis + 1 :]
+            index, index_shape = self.respelled(index, index_shape, rest)
             if not self._align(slots, index, index_shape, rest):
                 index = self.reread(index, index_shape)
                 if not self._align(slots, index, index_shape, rest):
