@@ -1,4 +1,4 @@
-"""Kernels as text: arguments with their shapes, then the loops, with values named only where they are used more than once."""
+"""Kernels as text: arguments with their shapes, then the loops; only what is used more than once gets a name."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from graphloss.schedule.kernel import (
 )
 
 _INFIX: Final = {
-    "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=",
-    "and": "&", "or": "|", "xor": "^",
+    "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
+    "ne": "!=", "and": "&", "or": "|", "xor": "^",
 }  # fmt: skip
 _OUTER: Final = ("n", "m", "l", "k", "j", "h", "g", "f")
 _STEP: Final = {"sum": "+=", "prod": "*="}
