@@ -24,7 +24,7 @@ from graphloss.ops.constants import assign, fill, iota, ones_like, size, zeros_l
 from graphloss.ops.define import unbroadcast
 from graphloss.ops.documented import binary_cross_entropy, clamped_log, detach, require_nonzero
 from graphloss.ops.elementwise import add, div, floordiv, maximum, minimum, mod, mul, pow, sub
-from graphloss.ops.index import check_index, gather, gather_nd, one_hot, pick, scatter_add
+from graphloss.ops.index import check_index, gather, gather_nd, one_hot, pick, place, scatter_add
 from graphloss.ops.literal import literal
 from graphloss.ops.logic import (
     clamp_max,
@@ -192,6 +192,7 @@ __all__ = [
     "ones_like",
     "pad",
     "pick",
+    "place",
     "pow",
     "reciprocal",
     "reduce_all",

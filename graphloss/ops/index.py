@@ -121,8 +121,8 @@ def _pick_vjp(
     x, index = operands
     assert g[0] is not None
     axis = rules.axis_of(attrs["axis"], x.type.rank)
-    here = ops.equal(ops.unsqueeze(index, axis), classes(x.type.shape[axis], axis, x.type.rank, index.type.dtype))
-    return ops.where(here, ops.unsqueeze(g[0], axis), 0.0), None
+    # checked here too: a run that needs the gradient only does not pick
+    return place(g[0], check_index(index, x.type.shape[axis]), x.type.shape[axis], axis), None
 
 
 define(
@@ -138,6 +138,42 @@ define(
     ],
     summary="The element of each row that the index names; an index out of range is an error that names the row.",
     formula="out[n] = x[n, index[n]]",
+)  # fmt: skip
+
+
+def _place_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
+    x, index = types
+    rules.expect(index, "int", "the index")
+    rules.equal_shapes(x.shape, index.shape, equations, "place")
+    axis = rules.axis_of(attrs["axis"], x.rank + 1)
+    return (x.with_shape((*x.shape[:axis], *attrs["depth"], *x.shape[axis:])),)
+
+
+def _place(x: Array, index: Array, depth: tuple[int, ...], axis: int) -> Array:
+    out = np.zeros((*x.shape[:axis], *depth, *x.shape[axis:]), x.dtype)
+    here = np.expand_dims(index, axis) == np.arange(depth[0]).reshape([-1 if i == axis else 1 for i in range(out.ndim)])
+    return np.where(here, np.expand_dims(x, axis), out)
+
+
+def _place_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tensor, ...]:
+    x, index = operands
+    axis = attrs["axis"]
+    here = ops.equal(ops.unsqueeze(index, axis), classes(attrs["depth"][0], axis, x.type.rank + 1, index.type.dtype))
+    return (ops.where(here, ops.unsqueeze(x, axis), 0.0),)
+
+
+define(
+    "place", ("x", "index"), _place_infer, _place, attrs=(AttrSpec("depth", "shape"), AttrSpec("axis", "axis", -1)), linear=True,
+    ulp=0, expand=_place_expand,
+    vjp=lambda x, out, g, a: (None if g[0] is None else pick(g[0], x[1], a["axis"]), None),
+    samples=lambda rng: [
+        Sample((rng.normal(size=4), rng.integers(0, 3, 4)), {"depth": (3,), "axis": 1}),
+        Sample((rng.normal(size=(2, 3)), rng.integers(0, 5, (2, 3))), {"depth": (5,), "axis": 1}),
+        Sample((rng.normal(size=3), rng.integers(0, 4, 3)), {"depth": (4,), "axis": 0}),
+        Sample((np.zeros(0), np.zeros(0, np.int64)), {"depth": (3,), "axis": 1}),
+    ],
+    summary="Each element at the place that its index names along a new axis, zeros elsewhere: the transpose of pick.",
+    formula="out[n, c] = [c = index[n]] · x[n]",
 )  # fmt: skip
 
 
@@ -227,6 +263,12 @@ def one_hot(index: Tensor, depth: Dim, *, axis: int = -1, dtype: str = "float32"
 def pick(x: Tensor, index: Tensor, axis: int = -1) -> Tensor:
     """x[…, index[…], …] along `axis`: `index` has x's shape without that axis."""
     return apply("pick", (x, index), {"axis": rules.axis_of(axis, x.type.rank)})[0]
+
+
+def place(x: Tensor, index: Tensor, depth: Dim, axis: int = -1) -> Tensor:
+    """Zeros with a new axis of length `depth`, and x[…] at index[…] along it: the transpose of `pick`."""
+    axis = rules.axis_of(axis, x.type.rank + 1)
+    return apply("place", (x, index), {"depth": (depth,), "axis": axis})[0]
 
 
 def gather(x: Tensor, index: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ from graphloss.schedule.values import Call, Checked, Constant, Extent, Position,
 
 # Elements per chunk of parallel work, and the widest row that is unrolled with lanes as rows.
 CHUNK = 32768
-UNROLLED_ROW = 0
+UNROLLED_ROW = 16
 
 
 @dataclass
