@@ -200,6 +200,7 @@ def _engine() -> _Engine:
         machine = llvm.Target.from_triple(target.triple).create_target_machine(
             cpu=target.cpu, features=target.feature_text, opt=OPT_LEVEL, jit=True,
             codemodel="small",  # constants beside the code are operands of it: a tenth faster than 64-bit addresses
+            reloc="pic",  # the code may lie above 2 GB, where an absolute 32-bit address of a table does not reach
         )  # fmt: skip
         # This linker keeps the parts of one object within the reach of the small code model.
         jit = llvm.create_lljit_compiler(machine, use_jit_link=True)
