@@ -268,7 +268,7 @@ def test_missing_feed() -> None:
             f"  at: {at('labels')}\n"
             f"  hint: {hint}"
         )
-    with pytest.raises(FeedError, match="^'logits' is not fed, .*\n  expected feeds of 'logits', 'labels', got none\n"):
+    with pytest.raises(FeedError, match="\n  expected feeds of 'logits', 'labels', got none\n"):
         model.exe.run(model.main, None, [model.loss])
 
 
@@ -441,7 +441,8 @@ def test_a_failed_step_changes_no_state(make: Callable[[], Any], rng: np.random.
     before = training.state()
     bad = y.copy()
     bad[-1] = 4
-    for feed, error in (((x, bad), LabelError), ((x[:, :2], y), ShapeError), ((x[:5], y), ShapeError), ((x, x), FeedError)):
+    refused = (((x, bad), LabelError), ((x[:, :2], y), ShapeError), ((x[:5], y), ShapeError), ((x, x), FeedError))
+    for feed, error in refused:
         with pytest.raises(error):
             training.step(*feed)
         assert training.state() == before
@@ -491,7 +492,7 @@ def test_feeding_a_state() -> None:
     )
 
 
-# -- values and layouts that are fine -----------------------------------------------------------------------------------
+# -- values and layouts that are fine ---------------------------------------------------------------------------------
 
 
 def misaligned(array: Array) -> Array:
