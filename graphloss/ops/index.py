@@ -150,6 +150,7 @@ def _place_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[Tens
 
 
 def _place(x: Array, index: Array, depth: tuple[int, ...], axis: int) -> Array:
+    axis = rules.axis_of(axis, x.ndim + 1)
     out = np.zeros((*x.shape[:axis], *depth, *x.shape[axis:]), x.dtype)
     here = np.expand_dims(index, axis) == np.arange(depth[0]).reshape([-1 if i == axis else 1 for i in range(out.ndim)])
     return np.where(here, np.expand_dims(x, axis), out)
@@ -157,20 +158,20 @@ def _place(x: Array, index: Array, depth: tuple[int, ...], axis: int) -> Array:
 
 def _place_expand(operands: Sequence[Tensor], attrs: Attrs) -> tuple[Tensor, ...]:
     x, index = operands
-    axis = attrs["axis"]
+    axis = rules.axis_of(attrs["axis"], x.type.rank + 1)
     here = ops.equal(ops.unsqueeze(index, axis), classes(attrs["depth"][0], axis, x.type.rank + 1, index.type.dtype))
     return (ops.where(here, ops.unsqueeze(x, axis), 0.0),)
 
 
 define(
-    "place", ("x", "index"), _place_infer, _place, attrs=(AttrSpec("depth", "shape"), AttrSpec("axis", "axis", -1)), linear=True,
-    ulp=0, expand=_place_expand,
+    "place", ("x", "index"), _place_infer, _place, attrs=(AttrSpec("depth", "shape"), AttrSpec("axis", "axis", -1)),
+    linear=True, ulp=0, expand=_place_expand,
     vjp=lambda x, out, g, a: (None if g[0] is None else pick(g[0], x[1], a["axis"]), None),
     samples=lambda rng: [
         Sample((rng.normal(size=4), rng.integers(0, 3, 4)), {"depth": (3,), "axis": 1}),
         Sample((rng.normal(size=(2, 3)), rng.integers(0, 5, (2, 3))), {"depth": (5,), "axis": 1}),
         Sample((rng.normal(size=3), rng.integers(0, 4, 3)), {"depth": (4,), "axis": 0}),
-        Sample((np.zeros(0), np.zeros(0, np.int64)), {"depth": (3,), "axis": 1}),
+        Sample((np.zeros(0), np.zeros(0, np.int64)), {"depth": (3,)}),
     ],
     summary="Each element at the place that its index names along a new axis, zeros elsewhere: the transpose of pick.",
     formula="out[n, c] = [c = index[n]] · x[n]",
