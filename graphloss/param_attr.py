@@ -49,6 +49,12 @@ class ParamAttr:
         self.trainable = trainable
         self.do_model_average = do_model_average
 
+    def named(self, name: str) -> ParamAttr:
+        """The same with a name."""
+        return ParamAttr(
+            name, self.initializer, self.learning_rate, self.regularizer, self.trainable, self.do_model_average
+        )
+
     @staticmethod
     def of(attr: object) -> ParamAttr | None:
         """What a param_attr or bias_attr argument means: None and True are defaults, False is no parameter at all,

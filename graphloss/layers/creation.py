@@ -120,15 +120,18 @@ def create_parameter(
     """A trainable parameter of the default main program, given its first value by the startup program.
 
     Args:
-        attr: as param_attr of `fc`; `name` is short for ParamAttr(name=name).
+        attr: as param_attr of `fc`; `name` is its name where attr gives none.
         is_bias: starts at 0 instead of Xavier-uniform.
         default_initializer: its first value where attr has none.
 
     Raises:
         ArgumentTypeError: attr=False, which is no parameter. AttrError, ShapeError: the name or shape does not do.
     """
+    described = ParamAttr.of(attr)
+    if described is not None and described.name is None and name is not None:
+        described = described.named(name)
     made = make_parameter(
-        ParamAttr(name=name) if attr is None else attr,
+        False if described is None else described,
         shape,
         dtypes.canonical(dtype),
         None,

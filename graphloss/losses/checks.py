@@ -24,7 +24,8 @@ def located(fn: Callable[P, R], name: str | None = None) -> Callable[P, R]:
         try:
             return fn(*args, **kwargs)
         except GraphlossError as error:
-            raise error.with_op(name or fn.__name__, user_location())  # noqa: B904  # it is the same error
+            error.with_op(name or fn.__name__, user_location())
+            raise
 
     return run
 
