@@ -7,13 +7,14 @@ from typing import Final
 
 from llvmlite import ir
 
-from graphloss.codegen import flow
+from graphloss.codegen import flow, prefetch
 from graphloss.codegen.chunk import Chunk, bases_of
 from graphloss.codegen.elements import column_dtype, unroll_of, vectors
 from graphloss.codegen.flow import i64
 from graphloss.codegen.frame import Frame, Index, Place, Ramp, Scalar, Value, Values
 from graphloss.codegen.nodes import evaluate
 from graphloss.codegen.plan import Pass, Plan, operands
+from graphloss.codegen.prefetch import access_dtype, streams
 from graphloss.codegen.reduce import Accumulator, better, combine, fold, neutral
 from graphloss.ir.dims import Dim
 from graphloss.schedule.kernel import Column, Total
@@ -52,6 +53,7 @@ class _Scratch:
         for step in plan.passes:
             for position in step.before:
                 used += [o for o in operands(frame.actions[position]) if made.get(o, step.number) != step.number]
+        self.streams = streams(plan, len(frame.kernel.axes) - 1) if frame.kernel.inner is not None else {}
         self.values = {p: frame.stack(frame.actions[p].dtype, POSITIONS) for p in dict.fromkeys(used) if p in made}
         self.accumulators: dict[int, Accumulator] = {}
         self.indices: dict[int, ir.Value] = {}
@@ -250,6 +252,11 @@ class _Tile:
         values = dict(frame.scalars)
         for position in step.uses:
             values[position] = self._fetch(position, j)
+        if mask is None:  # what the next tile will touch
+            for stream in self.scratch.streams.get(step.number, []):
+                dtype = access_dtype(frame, stream.position)
+                ahead = flow.add(builder, j, i64(POSITIONS))
+                prefetch.emit(frame, bases[stream.position], ahead, stream.writes, dtype)
         for position in step.inside:
             value = evaluate(frame, position, values, place)
             if value is not None:

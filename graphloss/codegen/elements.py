@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from llvmlite import ir
 
-from graphloss.codegen import flow
-from graphloss.codegen.flow import I32, i64
+from graphloss.codegen import flow, prefetch
+from graphloss.codegen.flow import i64
 from graphloss.codegen.frame import Frame, Index, Place, Ramp, Scalar, Values
 from graphloss.codegen.nodes import evaluate
 from graphloss.codegen.plan import Pass
 from graphloss.codegen.reduce import BLOCK, Accumulator, buffer_dtype, combine, total_dtype
-from graphloss.ir.dims import Dim
-from graphloss.schedule.kernel import Column, Load
+from graphloss.schedule.kernel import Column
 
 # A known row of at most this many vectors is written out without a loop.
 _WRITTEN_OUT: Final = 4
@@ -33,9 +32,9 @@ def unroll_of(cost: int) -> int:
 class Row:
     """One row, or a piece of one: positions [begin, end) of the row axis.
 
-    `outer`: indices along the outer axes; `bases`: addresses by node with those counted; `prefetch`: the distance in
-    elements, by load, to what the next row will read; `columns`: addresses of the chunk's column partials; `first`: the
-    position of element 0.
+    `outer`: indices along the outer axes; `bases`: addresses by node with those counted; `prefetch`: by node, the
+    distance in elements to what a later row will touch, and whether it will be written; `columns`: addresses of the
+    chunk's column partials; `first`: the position of element 0.
     """
 
     begin: ir.Value
@@ -44,7 +43,7 @@ class Row:
     bases: Mapping[int, ir.Value]
     outer: Mapping[int, ir.Value]
     first: Callable[[], ir.Value]
-    prefetch: Mapping[int, Dim] = field(default_factory=dict)
+    prefetch: Mapping[int, tuple[ir.Value, bool]] = field(default_factory=dict)
     columns: Mapping[int, ir.Value] = field(default_factory=dict)
 
 
@@ -170,7 +169,9 @@ def _body(frame: Frame, step: Pass, row: Row, c: ir.Value, mask: ir.Value | None
     values = dict(row.values)
     for position in step.inside:
         if mask is None and position in row.prefetch:
-            _prefetch(frame, position, row, c)
+            distance, writes = row.prefetch[position]
+            dtype = prefetch.access_dtype(frame, position)
+            prefetch.emit(frame, row.bases[position], flow.add(builder, c, distance), writes, dtype)
         value = evaluate(frame, position, values, place)
         if value is not None:
             values[position] = value
@@ -193,21 +194,3 @@ def _body(frame: Frame, step: Pass, row: Row, c: ir.Value, mask: ir.Value | None
 def column_dtype(frame: Frame, action: Column) -> str:
     """What column partials are held in."""
     return buffer_dtype(frame, action.access.buffer, total_dtype(action.kind, frame.actions[action.arg].dtype))
-
-
-def _prefetch(frame: Frame, position: int, row: Row, c: ir.Value) -> None:
-    action = frame.actions[position]
-    assert isinstance(action, Load)
-    distance = flow.add(frame.builder, c, frame.dim(row.prefetch[position]))
-    pointer = frame.lanes.element(row.bases[position], distance, action.dtype)
-    read, keep, data = (ir.Constant(I32, v) for v in (0, 3, 1))
-    frame.lanes.intrinsic("llvm.prefetch.p0", ir.VoidType(), pointer, read, keep, data)
-
-
-def streamed(frame: Frame, step: Pass) -> Iterator[int]:
-    """The loads of a pass that run along the row without gaps, and so are worth a prefetch."""
-    axis = frame.kernel.row_axis
-    for position in step.inside:
-        action = frame.actions[position]
-        if isinstance(action, Load) and action.access.strides[axis] == 1:
-            yield position

@@ -124,6 +124,12 @@ class Frame:
         """The address of a buffer."""
         return self._word(("buffer", name), self.table.buffer_index(name), POINTER)
 
+    def at_entry(self, key: object, make: Callable[[ir.IRBuilder], ir.Value]) -> ir.Value:
+        """A value computed once per call, from sizes only."""
+        if key not in self._words:
+            self._words[key] = make(self._entry)
+        return self._words[key]
+
     # addresses
 
     def address(self, access: Access, axes: Mapping[int, ir.Value], dtype: str) -> ir.Value:

@@ -6,13 +6,13 @@ from llvmlite import ir
 
 from graphloss.codegen import flow
 from graphloss.codegen.chunk import Chunk, bases_of, lane_axes
-from graphloss.codegen.elements import Row, streamed, walk
+from graphloss.codegen.elements import Row, walk
 from graphloss.codegen.flow import i64
 from graphloss.codegen.frame import Frame, Place, Value, Values
 from graphloss.codegen.nodes import evaluate, uniform
 from graphloss.codegen.plan import Pass, Plan
-from graphloss.ir.dims import Dim
-from graphloss.schedule.kernel import Load, Total
+from graphloss.codegen.prefetch import Stream, distances, streams
+from graphloss.schedule.kernel import Total
 
 
 def emit_rows(frame: Frame, plan: Plan, chunk: Chunk, begin: ir.Value, end: ir.Value) -> None:
@@ -35,33 +35,27 @@ def emit_split_row(frame: Frame, plan: Plan, chunk: Chunk, begin: ir.Value, end:
 
 
 def _plain_row(frame: Frame, plan: Plan, chunk: Chunk, row: ir.Value) -> list[ir.Value]:
+    wanted = streams(plan, frame.kernel.row_axis)
     for step in plan.loops:
-        _row_loop(frame, step, chunk, row, dict(frame.scalars), step is plan.passes[0])
+        _row_loop(frame, step, chunk, row, dict(frame.scalars), wanted.get(step.number, []))
     return []
 
 
 def _row_loop(
-    frame: Frame, step: Pass, chunk: Chunk, row: ir.Value, values: Values, leads: bool
+    frame: Frame, step: Pass, chunk: Chunk, row: ir.Value, values: Values, wanted: list[Stream]
 ) -> dict[int, ir.Value]:
-    """The loop of one pass over one row (`leads`: it is the first); the scalars of its row reductions."""
+    """The loop of one pass over one row (`wanted`: what it prefetches); the scalars of its row reductions."""
     kernel, builder = frame.kernel, frame.builder
     length = frame.dim(1 if kernel.row is None else kernel.row)
     outer = frame.row_axes(row)
     piece = Row(
         i64(0), length, values, bases_of(frame, step.inside, outer), outer, lambda: flow.mul(builder, row, length),
-        _ahead(frame, step) if leads else {}, chunk.columns,
+        distances(frame, wanted), chunk.columns,
     )  # fmt: skip
     outcome = walk(frame, step, piece)
     chunk.take(outcome.vectors)
     return outcome.scalars
 
-
-def _ahead(frame: Frame, step: Pass) -> dict[int, Dim]:
-    """For each stream of the first pass, how far away the next row's elements lie."""
-    outer = frame.kernel.outer
-    if not outer:
-        return {}
-    return {p: frame.expect(p, Load).access.strides[len(outer) - 1] for p in streamed(frame, step)}
 
 
 class _Tile:
@@ -71,6 +65,7 @@ class _Tile:
         self.frame = frame
         self.plan = plan
         self.chunk = chunk
+        self.streams = streams(plan, frame.kernel.row_axis)
         spilled = dict.fromkeys(p for step in plan.loops for p in (*step.uses, *step.reduces))
         self.space = {p: frame.stack(frame.actions[p].dtype, frame.lanes.width) for p in spilled}
 
@@ -105,7 +100,7 @@ class _Tile:
 
     def _row(self, step: Pass, first: ir.Value) -> flow.Body:
         frame, lanes = self.frame, self.frame.lanes
-        leads = step is self.plan.passes[0]
+        wanted = self.streams.get(step.number, [])
 
         def body(lane: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
             values = dict(frame.scalars)
@@ -115,7 +110,7 @@ class _Tile:
                 pointer = one.element(self.space[position], lane, dtype)
                 values[position] = uniform(frame, one.load_scalar(pointer, dtype))
             row = flow.add(frame.builder, first, lane)
-            for position, scalar in _row_loop(frame, step, self.chunk, row, values, leads).items():
+            for position, scalar in _row_loop(frame, step, self.chunk, row, values, wanted).items():
                 dtype = frame.actions[position].dtype
                 one.store(one.element(self.space[position], lane, dtype), scalar, dtype)
             return []
