@@ -1,8 +1,10 @@
 """Splitting a graph at its sums over the batch: what one shard computes, and what finishes the results of all shards.
 
 Let the shards cut axis 0 of the feeds. A fetch is either
-- a scalar expression of sums, counts and maxima over the shard: these are the partial values, the expression finishes them; or
-- a tensor u·s with s a scalar of that kind and u free of it: a gradient that a mean divided. The shard gives u unnormalised; u of all
+- a scalar expression of sums, counts and maxima over the shard: these are the partial values, the expression finishes
+them; or
+- a tensor u·s with s a scalar of that kind and u free of it: a gradient that a mean divided. The shard gives u
+unnormalised; u of all
   shards is added (gradients of parameters) or laid end to end (gradients of rows), and s multiplies it at the end.
 Anything else, and a sum that depends on another one, is refused with the reason.
 """
@@ -24,7 +26,8 @@ COMBINE: Final = {"sum": "sum", "max": "max", "min": "min", "any": "max", "all":
 
 @dataclass(frozen=True)
 class Split:
-    """`shard` computes the values `combine` lists with how they combine: "sum", "max", "min", "concat", "same" (equal everywhere).
+    """`shard` computes the values `combine` lists with how they combine: "sum", "max", "min", "concat", "same" (equal
+    everywhere).
 
     `finish` takes these values as feeds and computes the original fetches.
     """
@@ -53,7 +56,9 @@ class _Splitter:
             if shape:
                 self.batch |= dims.symbols(shape[0])
         if not self.batch:
-            raise UnsupportedError("partial results need a batch dimension", expected="a feed whose dimension 0 is None")
+            raise UnsupportedError(
+                "partial results need a batch dimension", expected="a feed whose dimension 0 is None"
+            )
         self.kinds: dict[str, str] = {}
         self.factors: dict[str, tuple[tuple[str, int], ...]] = {}
 
@@ -65,11 +70,14 @@ class _Splitter:
             for out in op.outputs:
                 self._classify(op, out)
         if self.graph.writes:
-            raise UnsupportedError("a program that writes state has no partial results", hint="fetch the gradients instead")
+            raise UnsupportedError(
+                "a program that writes state has no partial results", hint="fetch the gradients instead"
+            )
         final = {f: self._finish(f) for f in dict.fromkeys(self.graph.fetches)}
         return Split(self._shard(), self.combine, self._finishing(final))
 
-    # --- what each value is: "same", "rows" (axis 0 is the shard's), "final" (a scalar that needs all shards), or why it is neither
+    # --- what each value is: "same", "rows" (axis 0 is the shard's), "final" (a scalar that needs all shards), or why
+    # it is neither
 
     def _sharded(self, name: str) -> bool:
         shape = self.graph.types[name].shape
@@ -93,7 +101,11 @@ class _Splitter:
         elif isinstance(form, forms.Reduce) and self._over_batch(form, types[0]):
             plain = kinds == {"rows"} and form.kind in COMBINE and not self.factors[op.inputs[0]]
             linear = kinds == {"rows"} and form.kind == "sum"
-            self.kinds[out] = ("final" if self._scalar(out) and plain else "sum") if plain or linear else _why(op, "reduces over the batch")
+            self.kinds[out] = (
+                ("final" if self._scalar(out) and plain else "sum")
+                if plain or linear
+                else _why(op, "reduces over the batch")
+            )
             self.factors[out] = self.factors[op.inputs[0]] if linear else ()
         elif isinstance(form, forms.Host):
             self._contract(op, out, kinds)
@@ -122,8 +134,14 @@ class _Splitter:
         kinds = {self.kinds[n] for n in tensors if not self._zero(n)} or {"same"}
         if kinds == {"rows", "same"} and not self._sharded(out):
             kinds = {"!"}
-        kind = "sum" if kinds == {"sum", "same"} and op.type in ("mul", "div") else "rows" if "rows" in kinds else min(kinds)
-        if "sum" in kinds and (kinds - {"sum"} and kind != "sum" or "rows" in kinds):
+        kind = (
+            "sum"
+            if kinds == {"sum", "same"} and op.type in ("mul", "div")
+            else "rows"
+            if "rows" in kinds
+            else min(kinds)
+        )
+        if "sum" in kinds and ((kinds - {"sum"} and kind != "sum") or "rows" in kinds):
             self.kinds[out] = _why(op, "mixes a sum over the batch with other values")
             return
         self.kinds[out] = kind
@@ -153,7 +171,11 @@ class _Splitter:
     def _finish(self, name: str) -> tuple[str, tuple[tuple[str, int], ...]]:
         kind = self.kinds[name]
         if kind.startswith("!"):
-            raise UnsupportedError(f"{name!r} has no partial result", got=kind[1:] or "an operand of one shard only", hint="fetch it without partial=True")
+            raise UnsupportedError(
+                f"{name!r} has no partial result",
+                got=kind[1:] or "an operand of one shard only",
+                hint="fetch it without partial=True",
+            )
         if kind == "final":
             self._region(name)
             return name, ()
@@ -174,7 +196,11 @@ class _Splitter:
                 continue
             definition = get(op.type)
             types = [self.graph.types[i] for i in op.inputs]
-            form = definition.lower(types, [self.graph.types[o] for o in op.outputs], op.attr) if definition.lower else None
+            form = (
+                definition.lower(types, [self.graph.types[o] for o in op.outputs], op.attr)
+                if definition.lower
+                else None
+            )
             if isinstance(form, forms.Fill):
                 assert isinstance(form.value, dims.SymDim)
                 if any(sum(a in self.batch for a in m if isinstance(a, str)) != 1 for m, _ in form.value.terms):
@@ -205,12 +231,17 @@ class _Splitter:
             head.append(Op("fill", (), (one,), (("shape", t.shape), ("dtype", t.dtype), ("value", 1.0))))  # type: ignore[arg-type]
             stand_in[s] = one
         ops = [
-            replace(op, inputs=tuple(stand_in.get(n, n) for n in op.inputs)) if self.kinds[op.outputs[0]] != "final" else op for op in ops
+            replace(op, inputs=tuple(stand_in.get(n, n) for n in op.inputs))
+            if self.kinds[op.outputs[0]] != "final"
+            else op
+            for op in ops
         ]
         graph = self.graph.replace(ops=(*head, *ops), types=types, fetches=tuple(self.combine), writes=())
         needed = graph.needed()
         kept = tuple(op for op in graph.ops if not needed.isdisjoint(op.outputs))
-        feeds = tuple(n for n in graph.feeds if n in needed or any(dims.symbols(d) & self.batch for d in types[n].shape))
+        feeds = tuple(
+            n for n in graph.feeds if n in needed or any(dims.symbols(d) & self.batch for d in types[n].shape)
+        )
         states = tuple(n for n in graph.states if n in needed)
         names = {*feeds, *states, *(o for op in kept for o in op.outputs)}
         return graph.replace(ops=kept, feeds=feeds, states=states, types={n: t for n, t in types.items() if n in names})

@@ -59,10 +59,12 @@ def _product(m: Match) -> Result:
 
 RULES: Final = (
     Rule(
-        name="sum-of-placed", formula="Σ place(g, y) -> g along the axis of the classes", why="a reduction fewer in the gradient of pick",
-        numerics="exact", roots=("reduce_sum",), rewrite=_sum,
+        name="sum-of-placed", formula="Σ place(g, y) -> g along the axis of the classes",
+        why="a reduction fewer in the gradient of pick", numerics="exact", roots=("reduce_sum",), rewrite=_sum,
         fires=(
-            Example(_GY, lambda g, y: op.reduce_sum(op.place(g, y, depth=(5,), axis=1), axes=(1,)) * 2.0, lambda g, y: g * 2.0),
+            Example(
+                _GY, lambda g, y: op.reduce_sum(op.place(g, y, depth=(5,), axis=1), axes=(1,)) * 2.0, lambda g, y: g * 2.0
+            ),
             Example(
                 _GY, lambda g, y: op.reduce_sum(op.place(g, y, depth=(5,), axis=1), axes=(1,), keepdims=True),
                 lambda g, y: op.unsqueeze(g, axes=(1,)),
@@ -75,7 +77,8 @@ RULES: Final = (
         why="one element of each row is read instead of all", numerics="exact", roots=("reduce_sum",), rewrite=_product,
         fires=(
             Example(
-                _XGY, lambda x, g, y: op.reduce_sum(op.place(g, y, depth=(5,), axis=1) * op.softmax(x, axis=1), axes=(1,)),
+                _XGY,
+                lambda x, g, y: op.reduce_sum(op.place(g, y, depth=(5,), axis=1) * op.softmax(x, axis=1), axes=(1,)),
                 lambda x, g, y: g * op.pick(op.softmax(x, axis=1), y, axis=1),
             ),
         ),

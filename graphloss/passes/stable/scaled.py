@@ -36,6 +36,7 @@ class Scaled:
     `pure`: there is no v, so the sign is that of coef. `bounded`: |value| <= |coef|, so it cannot overflow.
     `calm`: e^s cannot overflow, whatever v is (None: as `bounded`); a product of calm values needs no shift.
     `carried`: v is NaN wherever s is, so that s may cancel against an equal shift.
+    `calm`: the value is as accurate by itself; its form only helps against another shift.
     `lifted` is False for plain operands (a number, a count, data) of an op that has a scaled form.
     """
 
@@ -198,11 +199,15 @@ def _cosh(lift: Lifter, op: Op) -> Scaled:
 
 @_handles("expm1")
 def _expm1(lift: Lifter, op: Op) -> Scaled | None:
-    """e^x - 1 = -e^log(1 - e^x) for x <= 0."""
+    """e^x - 1 = -e^log(1 - e^x) for x <= 0, else (e^x + 1)·tanh(x/2)."""
     x = lift.graph.value(op.inputs[0])
-    if not is_nonpositive(lift.graph, x.name):
-        return None
-    return Scaled(-1.0, True, True, 1, lambda: (None, as_value(ops.log1mexp(x))))
+    if is_nonpositive(lift.graph, x.name):
+        return Scaled(-1.0, True, True, 1, lambda: (None, as_value(ops.log1mexp(x))))
+
+    def make() -> _Parts:
+        return lift.opaque(ops.tanh(half(lift.graph, x))), as_value(ops.softplus(x))
+
+    return Scaled(1.0, False, False, 1, make, carried=True, calm=True)
 
 
 # Products --------------------------------------------------------------------------------------------------------------

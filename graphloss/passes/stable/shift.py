@@ -87,6 +87,8 @@ def _quotient(m: Match) -> Result:
     if b is None:
         return None
     a = lift.factor(x.name)
+    if b.calm and not a.lifted:
+        return None
     sa, sb = a.s, b.s
     if sa is not None and sb is not None and sa.name == sb.name and (a.carried or b.carried):
         sa = sb = None
@@ -126,7 +128,7 @@ def _times(m: Match) -> Result:
 def _reciprocal(m: Match) -> Result:
     (x,) = m.inputs
     a = lifter(m.graph).of(x.name)
-    if a is None or a.s is None:
+    if a is None or a.calm or a.s is None:
         return None
     power: Tensor = ops.exp(-a.s)
     if a.v is not None:
