@@ -18,7 +18,8 @@ DTypeLike = object
 
 
 def canonical(dtype: object) -> str:
-    """The plain name of `dtype` (a name, a NumPy dtype or scalar type); TypeError if graphloss has no such element type."""
+    """The plain name of `dtype` (a name, a NumPy dtype or scalar type); TypeError if graphloss has no such element
+    type."""
     if isinstance(dtype, str) and dtype in SHORT:
         return dtype
     try:

@@ -25,10 +25,13 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Row:
-    """One fetch. `index` is the element where compiled and eager differ most, in units in the last place of the fetched dtype.
+    """One fetch. `index` is the element where compiled and eager differ most, in units in the last place of the
+    fetched dtype.
 
-    `ulp` and `relative` are its distance; elements that are not finite in eager mode are left out. `naive_ulp` is the worst distance of the
-    unoptimised program. `saturated` counts elements where the unoptimised program gives inf or NaN and the compiled one does not.
+    `ulp` and `relative` are its distance; elements that are not finite in eager mode are left out. `naive_ulp` is the
+    worst distance of the
+    unoptimised program. `saturated` counts elements where the unoptimised program gives inf or NaN and the compiled
+    one does not.
     """
 
     name: str
@@ -56,11 +59,14 @@ class Comparison:
         for r in self.rows:
             place = f" at {list(r.index)}" if r.index else ""
             lines.append(
-                f"  {r.name} {list(r.shape)}: worst {r.ulp:.3g} ULP ({r.relative:.2e} relative){place}: {r.compiled!r} against {r.eager!r}; "
-                f"unoptimised {r.naive_ulp:.3g} ULP"
+                f"  {r.name} {list(r.shape)}: worst {r.ulp:.3g} ULP ({r.relative:.2e} relative){place}: "
+                f"{r.compiled!r} against {r.eager!r}; unoptimised {r.naive_ulp:.3g} ULP"
             )
             if r.saturated:
-                lines.append(f"    unoptimised saturates in {r.saturated} elements, first at {list(r.first_saturated)}; compiled is finite there")
+                lines.append(
+                    f"    unoptimised saturates in {r.saturated} elements, first at {list(r.first_saturated)}; "
+                    "compiled is finite there"
+                )
         return "\n".join(lines)
 
 
@@ -136,7 +142,9 @@ def _row(name: str, compiled: Array, naive: Array, eager: Array) -> Row:
         wrong = np.flatnonzero(compiled.ravel() != eager.ravel())
         at = int(wrong[0]) if wrong.size else 0
         distance = float(wrong.size > 0)
-        return _made(name, shape, at, compiled, eager, distance, distance, float((naive != eager).any()), np.array([], np.int64))
+        return _made(
+            name, shape, at, compiled, eager, distance, distance, float((naive != eager).any()), np.array([], np.int64)
+        )
     ulp = ulps(compiled, eager)
     at = int(np.argmax(ulp))
     with np.errstate(all="ignore"):
@@ -147,19 +155,37 @@ def _row(name: str, compiled: Array, naive: Array, eager: Array) -> Row:
 
 
 def _made(
-    name: str, shape: tuple[int, ...], at: int, compiled: Array, eager: Array, ulp: float, relative: float, naive: float, lost: Array
-) -> Row:  # fmt: skip
+    name: str,
+    shape: tuple[int, ...],
+    at: int,
+    compiled: Array,
+    eager: Array,
+    ulp: float,
+    relative: float,
+    naive: float,
+    lost: Array,
+) -> Row:
     def index(flat: int) -> tuple[int, ...]:
         return tuple(int(i) for i in np.unravel_index(flat, shape)) if shape else ()
 
     first = index(int(lost[0])) if lost.size else ()
     return Row(
-        name, shape, index(at), float(compiled.ravel()[at]), float(eager.ravel()[at]), ulp, relative, naive, int(lost.size), first
+        name,
+        shape,
+        index(at),
+        float(compiled.ravel()[at]),
+        float(eager.ravel()[at]),
+        ulp,
+        relative,
+        naive,
+        int(lost.size),
+        first,
     )
 
 
 def ulps(got: Array, exact: Array) -> Array:
-    """Distance of each element from the exact value in units in the last place of `got`'s dtype; 0 where neither is finite or exact is not."""
+    """Distance of each element from the exact value in units in the last place of `got`'s dtype; 0 where neither is
+    finite or exact is not."""
     with np.errstate(all="ignore"):
         near = exact.astype(got.dtype)
         unit = np.spacing(np.abs(near)).astype(np.float64)

@@ -20,7 +20,8 @@ from graphloss.schedule.values import HostCall
 
 @dataclass(frozen=True)
 class Traffic:
-    """Bytes that a kernel reads and writes: each buffer once, and again in each further pass over a row that re-reads it."""
+    """Bytes that a kernel reads and writes: each buffer once, and again in each further pass over a row that re-reads
+    it."""
 
     read: Dim
     written: Dim
@@ -84,7 +85,10 @@ class Explanation:
                 continue
             t = traffic(step)
             shape = " x ".join(str(n) for n in step.axes) or "scalar"
-            lines.append(f"  {step.name}: {shape}, {step.tile}, {step.passes} pass{'es' if step.passes != 1 else ''}; {_bytes(t)}")
+            lines.append(
+                f"  {step.name}: {shape}, {step.tile}, {step.passes} pass{'es' if step.passes != 1 else ''}; "
+                f"{_bytes(t)}"
+            )
         return lines
 
     def _seconds(self) -> list[str]:
@@ -116,7 +120,8 @@ def explain(
 
 
 def traffic(kernel: Kernel) -> Traffic:
-    """Bytes that a kernel moves. A broadcast operand counts at its own size; partial results and scalars are left out."""
+    """Bytes that a kernel moves. A broadcast operand counts at its own size; partial results and scalars are left
+    out."""
     sizes = {b.name: b for b in kernel.buffers}
     read: dict[tuple[str, int], Dim] = {}
     written: dict[tuple[str, int], Dim] = {}
@@ -153,5 +158,3 @@ def _extent(kernel: Kernel, access: Access, dtype: str) -> Dim:
 
 def _bytes(t: Traffic) -> str:
     return f"reads {t.read} B, writes {t.written} B"
-
-

@@ -33,7 +33,8 @@ class Value(Tensor):
 class GraphBuilder:
     """A Mode that appends to a graph: `with using(builder): y = ops.exp(x)`.
 
-    `ops`, `types` and `equations` are what was built so far. `role`, `loc`, `scope` are given to new ops: a rewrite sets them from
+    `ops`, `types` and `equations` are what was built so far. `role`, `loc`, `scope` are given to new ops: a rewrite
+    sets them from
     the op that it replaces.
     """
 

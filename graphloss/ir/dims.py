@@ -21,7 +21,7 @@ class Call:
         return f"{self.fn}({', '.join(str(a) for a in self.args)})"
 
 
-Atom: TypeAlias = Union[str, Call]
+Atom: TypeAlias = str | Call
 Monomial: TypeAlias = tuple[Atom, ...]
 
 
@@ -116,7 +116,7 @@ def exact_div(a: Dim, b: Dim) -> Dim | None:
     divisor = _terms(b)
     if len(divisor) != 1:
         return None
-    (monomial, coefficient), = divisor.items()
+    ((monomial, coefficient),) = divisor.items()
     out: dict[Monomial, int] = {}
     for m, c in _terms(a).items():
         rest = list(m)
@@ -288,7 +288,7 @@ class Equations:
 def lone(d: Dim) -> str | None:
     """The name of a dimension that is one symbol and nothing else."""
     if isinstance(d, SymDim) and len(d.terms) == 1:
-        (monomial, coefficient), = d.terms
+        ((monomial, coefficient),) = d.terms
         if coefficient == 1 and len(monomial) == 1 and isinstance(monomial[0], str):
             return monomial[0]
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, Union
+from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
@@ -16,14 +16,16 @@ Array: TypeAlias = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """out[i] = expr(operands[i]); operands have the output's shape after broadcasting (right-aligned, only 1 broadcasts)."""
+    """out[i] = expr(operands[i]); operands have the output's shape after broadcasting (right-aligned, only 1
+    broadcasts)."""
 
     expr: Expr
 
 
 @dataclass(frozen=True, slots=True)
 class Reduce:
-    """kind over `axes` (non-negative, sorted): sum, prod, max, min (NaN wins), any, all, argmax, argmin (lowest index wins, NaN wins)."""
+    """kind over `axes` (non-negative, sorted): sum, prod, max, min (NaN wins), any, all, argmax, argmin (lowest index
+    wins, NaN wins)."""
 
     kind: str
     axes: tuple[int, ...]
@@ -49,7 +51,8 @@ class Transpose:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """out[i0, ...] = in[starts[0] + i0 * steps[0], ...]; starts are already in range, the output's shape gives the lengths.
+    """out[i0, ...] = in[starts[0] + i0 * steps[0], ...]; starts are already in range, the output's shape gives the
+    lengths.
 
     Steps may be negative, not 0.
     """
@@ -60,7 +63,8 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """operands (x, index): out[o..., i...] = x[o..., index[o..., i...], i...] along `axis`; the index has x's shape without `axis`.
+    """operands (x, index): out[o..., i...] = x[o..., index[o..., i...], i...] along `axis`; the index has x's shape
+    without `axis`.
 
     An index outside [0, x.shape[axis]) is an error of the run, reported with its position.
     """
@@ -89,7 +93,8 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class InRange:
-    """The operand itself, integers; an element outside [0, limit) is an error of the run, reported with its position."""
+    """The operand itself, integers; an element outside [0, limit) is an error of the run, reported with its
+    position."""
 
     limit: Dim
 
@@ -111,5 +116,6 @@ class Host:
     fn: Callable[[tuple[Array, ...], tuple[tuple[int, ...], ...]], tuple[Array, ...]]
 
 
-Form: TypeAlias = Union[Map, Reduce, Expand, Reshape, Transpose, Slice, Pick, Gather, Iota, Fill, InRange, Concat, Host]
-
+Form: TypeAlias = (
+    Map | Reduce | Expand | Reshape | Transpose | Slice | Pick | Gather | Iota | Fill | InRange | Concat | Host
+)

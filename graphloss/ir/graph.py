@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 from graphloss.ir.dims import Equation, SymDim
 from graphloss.ir.location import Location
 from graphloss.ir.types import TensorType
 
-Attr: TypeAlias = Union[None, bool, int, float, str, SymDim, tuple["Attr", ...]]
+Attr: TypeAlias = None | bool | int | float | str | SymDim | tuple["Attr", ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,8 @@ class Op:
 class Graph:
     """Values are names; every name is defined once: a feed, a state (read from the scope) or an op's output.
 
-    `types` gives the type of every name. `writes` lists (state, value): what a run commits to the scope when all of it succeeded.
+    `types` gives the type of every name. `writes` lists (state, value): what a run commits to the scope when all of
+    it succeeded.
     `equations` hold between dimensions; they are checked before any kernel runs.
     """
 

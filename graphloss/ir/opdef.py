@@ -26,7 +26,8 @@ Array: TypeAlias = npt.NDArray[Any]
 Attrs: TypeAlias = Mapping[str, Any]
 Types: TypeAlias = Sequence[TensorType]
 
-# infer(types, attrs, equations) -> output types; raises ShapeError / DtypeError without op or location (the caller adds them)
+# infer(types, attrs, equations) -> output types; raises ShapeError / DtypeError without op or location (the caller
+# adds them)
 Infer: TypeAlias = Callable[[Types, Attrs, Equations], tuple[TensorType, ...]]
 # reference(arrays, attrs) -> one array per output
 Reference: TypeAlias = Callable[[Sequence[Array], Attrs], tuple[Array, ...]]
@@ -36,7 +37,8 @@ Scalar: TypeAlias = Callable[[Sequence[Expr], Attrs], Expr]
 Lower: TypeAlias = Callable[[Types, Types, Attrs], Form]
 # expand(operands, attrs) -> outputs, written with op constructors in the current mode
 Expand: TypeAlias = Callable[[Sequence["Tensor"], Attrs], tuple["Tensor", ...]]
-# vjp(operands, outputs, cotangents of the outputs (None: not needed), attrs) -> cotangent per operand (None: no gradient)
+# vjp(operands, outputs, cotangents of the outputs (None: not needed), attrs) -> cotangent per operand (None: no
+# gradient)
 Vjp: TypeAlias = Callable[
     [Sequence["Tensor"], Sequence["Tensor"], Sequence["Tensor | None"], Attrs], tuple["Tensor | None", ...]
 ]
@@ -46,7 +48,8 @@ REQUIRED = object()
 
 @dataclass(frozen=True, slots=True)
 class AttrSpec:
-    """A named, typed attribute. `kind`: "int", "float", "bool", "str", "dtype", "ints", "shape", "number", "axis", "axes" or "any"."""
+    """A named, typed attribute. `kind`: "int", "float", "bool", "str", "dtype", "ints", "shape", "number", "axis",
+    "axes" or "any"."""
 
     name: str
     kind: str
@@ -65,9 +68,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class OpDef:
-    """An op. Exactly one of `scalar` (elementwise), `lower` (other primitive or host call) and `expand` (composite) is given.
+    """An op. Exactly one of `scalar` (elementwise), `lower` (other primitive or host call) and `expand` (composite)
+    is given.
 
-    An `early` composite is spelling only (scale, mean of squares …): it is expanded before any rule looks at the graph; the others
+    An `early` composite is spelling only (scale, mean of squares …): it is expanded before any rule looks at the
+    graph; the others
     (softmax, logsumexp …) are what rules and derivatives speak of, and are expanded after them.
     `linear` says that the local derivative is finite whatever the operands (add, reshape, sum …).
     `row_axis` answers which axis the op mixes (softmax …), for passes that ask.
@@ -104,7 +109,8 @@ class OpDef:
             raise ValueError(f"op {self.name}: vjp is missing and no_vjp does not say why")
 
     def complete(self, attrs: Mapping[str, object]) -> dict[str, object]:
-        """`attrs` checked and normalised, in declared order, with defaults; AttrError or ArgumentTypeError otherwise."""
+        """`attrs` checked and normalised, in declared order, with defaults; AttrError or ArgumentTypeError
+        otherwise."""
         known = {a.name for a in self.attrs}
         for name in attrs:
             if name not in known:
@@ -142,7 +148,9 @@ def _normal(op: str, spec: AttrSpec, value: object) -> object:
     else:
         ok = True
     if not ok:
-        raise ArgumentTypeError(f"{op}: attribute {spec.name!r} has the wrong kind", expected=spec.kind, got=f"{value!r}")
+        raise ArgumentTypeError(
+            f"{op}: attribute {spec.name!r} has the wrong kind", expected=spec.kind, got=f"{value!r}"
+        )
     return value
 
 

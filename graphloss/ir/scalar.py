@@ -10,7 +10,8 @@ from graphloss import dtypes
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A scalar function: number of arguments, dtype of its result ("same" as the first or "bool"), rough cost in additions."""
+    """A scalar function: number of arguments, dtype of its result ("same" as the first or "bool"), rough cost in
+    additions."""
 
     arity: int
     result: str = "same"
@@ -19,8 +20,10 @@ class Function:
 
 FUNCTIONS: Final[dict[str, Function]] = {
     # arithmetic; max and min keep NaN; floordiv, mod follow NumPy
-    "add": Function(2), "sub": Function(2), "mul": Function(2), "div": Function(2, cost=4), "neg": Function(1), "abs": Function(1),
-    "max": Function(2), "min": Function(2), "mod": Function(2, cost=8), "floordiv": Function(2, cost=8), "sign": Function(1, cost=2),
+    "add": Function(2), "sub": Function(2), "mul": Function(2), "div": Function(2, cost=4), "neg": Function(1),
+    "abs": Function(1),
+    "max": Function(2), "min": Function(2), "mod": Function(2, cost=8), "floordiv": Function(2, cost=8),
+    "sign": Function(1, cost=2),
     # comparison and logic; select(condition, a, b) has the dtype of a
     "lt": Function(2, "bool"), "le": Function(2, "bool"), "gt": Function(2, "bool"), "ge": Function(2, "bool"),
     "eq": Function(2, "bool"), "ne": Function(2, "bool"),
@@ -30,11 +33,14 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "cast": Function(1),
     "sqrt": Function(1, cost=6), "rsqrt": Function(1, cost=8), "reciprocal": Function(1, cost=4),
     "floor": Function(1), "ceil": Function(1), "round": Function(1), "trunc": Function(1),
-    "exp": Function(1, cost=10), "log": Function(1, cost=14), "log1p": Function(1, cost=18), "expm1": Function(1, cost=14),
+    "exp": Function(1, cost=10), "log": Function(1, cost=14), "log1p": Function(1, cost=18), "expm1": Function(1,
+    cost=14),
     "exp2": Function(1, cost=10), "log2": Function(1, cost=14),
-    "sigmoid": Function(1, cost=16), "softplus": Function(1, cost=26), "tanh": Function(1, cost=18), "erf": Function(1, cost=24),
+    "sigmoid": Function(1, cost=16), "softplus": Function(1, cost=26), "tanh": Function(1, cost=18),
+    "erf": Function(1, cost=24),
     "sin": Function(1, cost=20), "cos": Function(1, cost=20), "tan": Function(1, cost=26), "asin": Function(1, cost=20),
-    "acos": Function(1, cost=20), "atan": Function(1, cost=20), "sinh": Function(1, cost=20), "cosh": Function(1, cost=20),
+    "acos": Function(1, cost=20), "atan": Function(1, cost=20), "sinh": Function(1, cost=20), "cosh": Function(1,
+    cost=20),
     "lgamma": Function(1, cost=60), "digamma": Function(1, cost=60), "pow": Function(2, cost=40),
 }  # fmt: skip
 

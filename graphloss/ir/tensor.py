@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Protocol, TypeAlias, Union
+from typing import Protocol, TypeAlias
 
 from graphloss import dtypes
 from graphloss.errors import ArgumentTypeError
@@ -45,9 +45,11 @@ def using(mode: Mode) -> Iterator[None]:
 
 
 class Tensor:
-    """Base of handles. `type` is the value's TensorType. Operators build ops through `current()`; hashing is by identity.
+    """Base of handles. `type` is the value's TensorType. Operators build ops through `current()`; hashing is by
+    identity.
 
-    == and != build ops, as in Fluid; compare handles by identity. A Tensor has no truth value unless a subclass gives it one.
+    == and != build ops, as in Fluid; compare handles by identity. A Tensor has no truth value unless a subclass gives
+    it one.
     """
 
     __slots__ = ()
@@ -131,7 +133,7 @@ class Tensor:
         return apply_binary("not_equal", self, other)
 
 
-Operand: TypeAlias = Union[Tensor, float, int, bool]
+Operand: TypeAlias = Tensor | float | int | bool
 
 
 def apply(name: str, inputs: Sequence[Tensor], attrs: Mapping[str, object]) -> tuple[Tensor, ...]:
@@ -166,7 +168,7 @@ def as_tensor(value: Operand, dtype: str, op: str) -> Tensor:
     """`value` as a tensor; a number becomes a constant of `dtype` if that loses nothing."""
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, bool) or not isinstance(value, (int, float)) and not hasattr(value, "__float__"):
+    if isinstance(value, bool) or (not isinstance(value, (int, float)) and not hasattr(value, "__float__")):
         if not isinstance(value, bool):
             raise ArgumentTypeError(f"{op}: an operand is neither a Variable nor a number", got=type(value).__name__)
         return constant(value, dtype)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from graphloss.errors import GraphlossError, LabelError, ShapeError
 from graphloss.ir import dims
 from graphloss.schedule.kernel import CheckSite
-from graphloss.schedule.lower import NonEmpty
+from graphloss.schedule.workspace import NonEmpty
 
 
 def failed_check(

@@ -1,4 +1,5 @@
-"""Which values share a kernel: roots are gathered by place and row structure; what crosses kernels is stored or recomputed."""
+"""Which values share a kernel: roots are gathered by place and row structure; what crosses kernels is stored or
+recomputed."""
 
 from __future__ import annotations
 
@@ -7,11 +8,12 @@ from dataclasses import dataclass, field
 from graphloss.ir.dims import Dim
 from graphloss.ir.scalar import EXPENSIVE, FUNCTIONS
 from graphloss.schedule.kernel import Buffer
-from graphloss.schedule.lower import row_major
 from graphloss.schedule.stages import Frame, Place, Staged
 from graphloss.schedule.values import Call, Checked, Constant, Extent, Position, Read, Reduction, Root, Value
+from graphloss.schedule.workspace import row_major
 
-# A value of another kernel is computed again where that costs at most this much per element, otherwise read from memory.
+# A value of another kernel is computed again where that costs at most this much per element, otherwise read from
+# memory.
 RECOMPUTE_LIMIT = 2 * EXPENSIVE + 4
 
 
@@ -109,7 +111,9 @@ class Grouping:
             if g.frame is not None:
                 continue
             atoms = self._domain(g)
-            home = next((f for f in framed if f.frame and atoms in (f.frame.outer, f.frame.atoms) and self._share(f, g)), None)
+            home = next(
+                (f for f in framed if f.frame and atoms in (f.frame.outer, f.frame.atoms) and self._share(f, g)), None
+            )
             if home is None:
                 result.append(g)
             else:
@@ -129,7 +133,7 @@ class Grouping:
         return bool(self._reads(a) & self._reads(b))
 
     def _reads(self, g: Group) -> set[str]:
-        stack: list[Value] = [r.value for r in g.roots] + [p for p in g.partials.values()]
+        stack: list[Value] = [r.value for r in g.roots] + list(g.partials.values())
         seen: set[int] = set()
         found: set[str] = set()
         while stack:

@@ -41,7 +41,9 @@ def reindex(registry: Registry, value: Value, atom: int, index: Value) -> Value 
                 new[v.id] = v
                 continue
             pairs = tuple(strides.items())
-            read = Read(0, v.dtype, (index,), tuple(strides), buffer=v.buffer, offset=v.offset, strides=pairs, index_stride=step)
+            read = Read(
+                0, v.dtype, (index,), tuple(strides), buffer=v.buffer, offset=v.offset, strides=pairs, index_stride=step
+            )
             new[v.id] = registry.value(read, ("read", v.id, atom, index.id))
         elif isinstance(v, Position):
             strides = registry.atoms.strides(v.strides)
@@ -90,7 +92,8 @@ def _atoms(registry: Registry, value: Value) -> set[int]:
 
 
 def rebase(registry: Registry, value: Value, new: Mapping[int, tuple[int, Dim, int]]) -> Value | None:
-    """`value` read again at other loop indices: atom a becomes start + step * (new atom), for a -> (new atom, start, step).
+    """`value` read again at other loop indices: atom a becomes start + step * (new atom), for a -> (new atom, start,
+    step).
 
     None where a second evaluation would cost more than a store: then the value goes through memory.
     """

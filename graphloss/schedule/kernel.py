@@ -1,6 +1,7 @@
 """Kernels: what the scheduler hands to code generation. Plain data that prints as loops.
 
-A kernel walks a box of axes: outer axes, at most one row axis (the one its reductions run along), at most one inner axis.
+A kernel walks a box of axes: outer axes, at most one row axis (the one its reductions run along), at most one inner
+axis.
 
     for each outer index o (and, vectorised, each inner index i):      # one "row" per (o, i)
         for pass p in 0 .. passes-1:
@@ -8,15 +9,17 @@ A kernel walks a box of axes: outer axes, at most one row axis (the one its redu
             for r in row axis:  element-level nodes with p in at       # accumulates the reductions with at == p
         row-level nodes with at == passes                              # after the last loop
 
-Nodes are in SSA form and refer to each other by position. A node's level says how often it is computed: SCALAR once per kernel
-call, ROW once per row, ELEMENT once per element. An element node with several passes in `at` is computed again in each of them.
+Nodes are in SSA form and refer to each other by position. A node's level says how often it is computed: SCALAR once
+per kernel
+call, ROW once per row, ELEMENT once per element. An element node with several passes in `at` is computed again in
+each of them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 from graphloss.ir.dims import Dim
 from graphloss.ir.location import Location
@@ -31,7 +34,9 @@ class Level(IntEnum):
 class Tile:
     """How a kernel is vectorised."""
 
-    LANES_ARE_ROWS = "lanes are rows"  # row axis of at most 16 known elements, unrolled; lanes along the last outer axis
+    LANES_ARE_ROWS = (
+        "lanes are rows"  # row axis of at most 16 known elements, unrolled; lanes along the last outer axis
+    )
     ROWS = "rows"  # lanes along the row axis; row-level values of 16 rows are one vector
     COLUMNS = "columns"  # lanes along the inner axis; row-level values live in a scratch tile of inner positions
 
@@ -40,7 +45,8 @@ class Tile:
 class Buffer:
     """An array in memory. `shape` is for printing and for allocation; element type is the memory type (bool: one byte).
 
-    role: "input" (feed or state), "output" (fetched or written), "temp" (between kernels), "partial" (float64 or the dtype of a
+    role: "input" (feed or state), "output" (fetched or written), "temp" (between kernels), "partial" (float64 or the
+    dtype of a
     max, one value per chunk, or one row of values per chunk for column results).
     """
 
@@ -54,7 +60,8 @@ class Buffer:
 class Access:
     """Where a kernel reads or writes `buffer`: offset + sum of index * stride over the kernel's axes, in elements.
 
-    `strides` has one entry per axis of the kernel, in the order outer..., row?, inner?; 0 where the value does not vary.
+    `strides` has one entry per axis of the kernel, in the order outer..., row?, inner?; 0 where the value does not
+    vary.
     """
 
     buffer: str
@@ -104,10 +111,13 @@ class IndexedLoad:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The value of `index`, which must lie in [0, limit); where it does not, the run reports check `slot` at this row and goes on with 0.
+    """The value of `index`, which must lie in [0, limit); where it does not, the run reports check `slot` at this row
+    and goes on with 0.
 
-    The status block keeps, per slot, the lowest position and the value found there. The position of a row-level node is linear over
-    the outer and inner axes, of an element-level node over all axes of the kernel (outer, row, inner), of a scalar node 0.
+    The status block keeps, per slot, the lowest position and the value found there. The position of a row-level node
+    is linear over
+    the outer and inner axes, of an element-level node over all axes of the kernel (outer, row, inner), of a scalar
+    node 0.
     Rows and lanes that are masked off are not checked.
     """
 
@@ -128,7 +138,8 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class RowReduce:
-    """Reduces an element node along the row axis: sum, prod, max, min (NaN wins), any, all, argmax, argmin (int64; lowest wins, NaN wins).
+    """Reduces an element node along the row axis: sum, prod, max, min (NaN wins), any, all, argmax, argmin (int64;
+    lowest wins, NaN wins).
 
     Its value is a row-level value available after the loop of pass at[0]. An empty row gives the neutral element.
     float32 sums go through blocks of at most 4096 elements into float64 and come back as float32.
@@ -141,9 +152,11 @@ class RowReduce:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """Reduces a node (any level above SCALAR) over all its positions into partial buffer `access` at the index of the chunk.
+    """Reduces a node (any level above SCALAR) over all its positions into partial buffer `access` at the index of the
+    chunk.
 
-    A row-level arg counts once per row. sum, prod: float64 (int64 for integers); max, min: the arg's dtype; any, all: bool.
+    A row-level arg counts once per row. sum, prod: float64 (int64 for integers); max, min: the arg's dtype; any, all:
+    bool.
     `access.strides` is ignored: chunk c writes element c.
     """
 
@@ -155,7 +168,8 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Sums an element node over the outer axes of a chunk (kind sum, max, min) into row c of a partial buffer [chunks, row]."""
+    """Sums an element node over the outer axes of a chunk (kind sum, max, min) into row c of a partial buffer
+    [chunks, row]."""
 
     dtype: str
     kind: str
@@ -176,7 +190,8 @@ class Store:
 class Keep:
     """An element value that several passes use and that is dear to compute again.
 
-    In the first pass of `at` it is arg's value, also written to `access`; in the later passes of `at` it is read back from there.
+    In the first pass of `at` it is arg's value, also written to `access`; in the later passes of `at` it is read back
+    from there.
     """
 
     dtype: str
@@ -184,9 +199,9 @@ class Keep:
     access: Access
 
 
-Action: TypeAlias = Union[
-    Const, DimValue, Iota, Load, IndexedLoad, Check, Apply, RowReduce, Total, Column, Store, Keep
-]  # fmt: skip
+Action: TypeAlias = (
+    Const | DimValue | Iota | Load | IndexedLoad | Check | Apply | RowReduce | Total | Column | Store | Keep
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +215,11 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class CheckSite:
-    """What a failed check reports: the op, where the user wrote it, the variable's name, the limit, and how to show the position.
+    """What a failed check reports: the op, where the user wrote it, the variable's name, the limit, and how to show
+    the position.
 
-    A position unravels over `axes`; the tensor's own linear index is the sum of axis index * stride over `strides`, and unravels over `shape`.
+    A position unravels over `axes`; the tensor's own linear index is the sum of axis index * stride over `strides`,
+    and unravels over `shape`.
     """
 
     op: str
@@ -218,7 +235,8 @@ class CheckSite:
 class Kernel:
     """One parallel loop nest. `outer` axes, then `row` (None: no row axis), then `inner` (None: no inner axis).
 
-    Work is cut into chunks of consecutive outer positions (LANES_ARE_ROWS, ROWS, COLUMNS) — or, where there is no outer axis, of the row
+    Work is cut into chunks of consecutive outer positions (LANES_ARE_ROWS, ROWS, COLUMNS) — or, where there is no
+    outer axis, of the row
     axis when no row reduction exists (`split_row`). `grain` is how many outer positions (or row elements) make a chunk:
     a dimension expression, so a function of the size only.
     """
@@ -236,7 +254,11 @@ class Kernel:
 
     @property
     def axes(self) -> tuple[Dim, ...]:
-        return (*self.outer, *((self.row,) if self.row is not None else ()), *((self.inner,) if self.inner is not None else ()))
+        return (
+            *self.outer,
+            *((self.row,) if self.row is not None else ()),
+            *((self.inner,) if self.inner is not None else ()),
+        )
 
     @property
     def row_axis(self) -> int:

@@ -27,7 +27,11 @@ class Layout:
 
     @property
     def axes(self) -> tuple[tuple[int, ...], ...]:
-        return (*self.outer, *((self.row,) if self.row is not None else ()), *((self.inner,) if self.inner is not None else ()))
+        return (
+            *self.outer,
+            *((self.row,) if self.row is not None else ()),
+            *((self.inner,) if self.inner is not None else ()),
+        )
 
     def size(self, axis: tuple[int, ...]) -> Dim:
         return d.product(tuple(self.sizes[a] for a in axis))
@@ -48,7 +52,7 @@ def choose(atoms: frozenset[int], frame: Frame | None, accesses: Sequence[Stride
         return Layout(tuple(axes[:-1]), axes[-1], None, table)
     row = [a for a in order if a in frame.row]
     last = max(i for i, a in enumerate(order) if a in frame.row)
-    after = [a for a in order[last + 1 :]]
+    after = list(order[last + 1 :])
     before = [a for a in order[: last + 1] if a not in frame.row]
     rows = _merge([row], accesses, sizes)
     if len(rows) != 1:

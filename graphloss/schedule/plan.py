@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 from graphloss.ir.dims import Dim
 from graphloss.ir.graph import Graph
@@ -22,17 +22,19 @@ from graphloss.schedule.kernel import (
     Tile,
 )
 from graphloss.schedule.layout import RowSplit
-from graphloss.schedule.lower import Lowering, NonEmpty
+from graphloss.schedule.lower import Lowering
 from graphloss.schedule.rows import Built, KernelBuilder
 from graphloss.schedule.stages import Staged, stage
 from graphloss.schedule.values import HostCall, Reduction
+from graphloss.schedule.workspace import NonEmpty
 
-Step: TypeAlias = Union[Kernel, HostCall]
+Step: TypeAlias = Kernel | HostCall
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does: `steps` in order. `buffers` by name; `results`: graph value -> buffer; `sites` explain failed checks by slot."""
+    """What a run does: `steps` in order. `buffers` by name; `results`: graph value -> buffer; `sites` explain failed
+    checks by slot."""
 
     steps: tuple[Step, ...]
     buffers: dict[str, Buffer]
@@ -109,5 +111,3 @@ def _combine(
         nodes.append(Node(Store(v.dtype, len(nodes) - 1, Access(result.name, 0, out)), Level.ROW, (1,)))
     tile = Tile.ROWS if width is None else Tile.COLUMNS
     return Kernel(name, tile, (), chunks, width, 1, tuple(nodes), tuple(buffers), False, 1)
-
-

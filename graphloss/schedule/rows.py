@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field, replace
 
 from graphloss.errors import UnsupportedError
@@ -56,7 +57,9 @@ class KernelBuilder:
         self.nodes: list[Node] = []
         self.index: dict[int, int] = {}  # value id -> node
         self.buffers: dict[str, Buffer] = {}
-        self.ready: dict[int, int] = {}  # node -> first pass that can use it (row level), or the pass it belongs to (element level)
+        self.ready: dict[
+            int, int
+        ] = {}  # node -> first pass that can use it (row level), or the pass it belongs to (element level)
 
     def build(self) -> Built:
         g = self.group
@@ -67,15 +70,22 @@ class KernelBuilder:
         inner = self.axes.size(self.axes.inner) if self.axes.inner is not None else None
         outer = tuple(self.axes.size(a) for a in self.axes.outer)
         self.tile = self._tile(outer, row_size, inner)
-        alias = {vid: read for vid, read in g.external.items()}
+        alias = dict(g.external.items())
         for v in values:
             self._value(v, alias)
         roots = [self._store_plan(r, alias) for r in g.roots]
         partials = self._partials(row_size, inner, outer, alias)
         self._stores(roots)
-        passes = 1 + max((n.at[0] for n in self.nodes if n.level == Level.ELEMENT or isinstance(n.action, RowReduce)), default=-1)
+        passes = 1 + max(
+            (n.at[0] for n in self.nodes if n.level == Level.ELEMENT or isinstance(n.action, RowReduce)), default=-1
+        )
         self._spread_passes()
-        split = not outer and inner is None and row is not None and not any(isinstance(n.action, RowReduce) for n in self.nodes)
+        split = (
+            not outer
+            and inner is None
+            and row is not None
+            and not any(isinstance(n.action, RowReduce) for n in self.nodes)
+        )
         kernel = Kernel(
             self.name, self.tile, outer, row_size, inner, passes, tuple(self.nodes), tuple(self.buffers.values()),
             split, self.grain,
@@ -163,7 +173,9 @@ class KernelBuilder:
         if v.deps:
             index = self._arg(v.deps[0])
             assert v.index_stride is not None
-            return self._place(IndexedLoad(v.dtype, access, index, v.index_stride), self._level(frozenset(strides)), (index,))
+            return self._place(
+                IndexedLoad(v.dtype, access, index, v.index_stride), self._level(frozenset(strides)), (index,)
+            )
         return self._place(Load(v.dtype, access), self._level(frozenset(strides)), ())
 
     def _position(self, v: Position) -> int:
@@ -173,9 +185,9 @@ class KernelBuilder:
             present = [a for a in atoms if a in strides]
             if not present:
                 continue
-            step = strides[atoms[-1]] if atoms[-1] in strides else 0
+            step = strides.get(atoms[-1], 0)
             whole = len(present) == len(atoms) and all(
-                strides[p] == d.mul(strides[q], self.atoms.sizes[q]) for p, q in zip(atoms, atoms[1:], strict=False)
+                strides[p] == d.mul(strides[q], self.atoms.sizes[q]) for p, q in itertools.pairwise(atoms)
             )
             if not whole:
                 raise layout.RowSplit
@@ -206,7 +218,15 @@ class KernelBuilder:
         elif level == Level.SCALAR:
             pairs = []
         self.sites.append(
-            CheckSite(site.op, site.variable, site.loc, site.limit, site.shape, tuple(p[0] for p in pairs), tuple(p[1] for p in pairs))
+            CheckSite(
+                site.op,
+                site.variable,
+                site.loc,
+                site.limit,
+                site.shape,
+                tuple(p[0] for p in pairs),
+                tuple(p[1] for p in pairs),
+            )
         )
         return self._place(Check(v.dtype, arg, site.limit, len(self.sites) - 1), level, (arg,))
 
@@ -257,7 +277,8 @@ class KernelBuilder:
             self._add(Store(self.nodes[node].action.dtype, node, access), level, at, 0)
 
     def _spread_passes(self) -> None:
-        """Element nodes that later passes use are computed again there, or, where that is dear, kept in an output buffer."""
+        """Element nodes that later passes use are computed again there, or, where that is dear, kept in an output
+        buffer."""
         wanted: dict[int, set[int]] = {}
         kept: dict[int, Access] = {}
         free = self._free_outputs()
@@ -288,17 +309,21 @@ class KernelBuilder:
         read = {n.action.access.buffer for n in self.nodes if isinstance(n.action, (Load, IndexedLoad))}
         free: dict[str, list[tuple[int, Access]]] = {}
         for n in self.nodes:
-            if isinstance(n.action, Store) and n.level == Level.ELEMENT and n.action.access.buffer not in read:
-                if all(s != 0 for s in n.action.access.strides):
-                    free.setdefault(n.action.dtype, []).append((n.at[0], n.action.access))
+            if not isinstance(n.action, Store) or n.level != Level.ELEMENT or n.action.access.buffer in read:
+                continue
+            if all(s != 0 for s in n.action.access.strides):
+                free.setdefault(n.action.dtype, []).append((n.at[0], n.action.access))
         return free
 
     def _costs(self) -> list[int]:
-        """What an element node costs again in a later pass: its functions down to loads and row values, at most EXPENSIVE each."""
+        """What an element node costs again in a later pass: its functions down to loads and row values, at most
+        EXPENSIVE each."""
         cost: list[int] = []
         for n in self.nodes:
             own = FUNCTIONS[n.action.fn].cost if isinstance(n.action, Apply) and n.level == Level.ELEMENT else 0
-            cost.append(min(EXPENSIVE, own + sum(cost[a] for a in _args(n.action) if self.nodes[a].level == Level.ELEMENT)))
+            cost.append(
+                min(EXPENSIVE, own + sum(cost[a] for a in _args(n.action) if self.nodes[a].level == Level.ELEMENT))
+            )
         return cost
 
     def _rebuild(self, wanted: dict[int, set[int]], kept: dict[int, Access]) -> None:
@@ -355,4 +380,3 @@ def _args(action: Action) -> tuple[int, ...]:
     if isinstance(action, (RowReduce, Total, Column, Store)):
         return (action.arg,)
     return ()
-

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from graphloss.ir import dims as d
-from graphloss.schedule.lower import Lowered
 from graphloss.schedule.values import (
     Call,
     Constant,
@@ -18,6 +19,7 @@ from graphloss.schedule.values import (
     Root,
     Value,
 )
+from graphloss.schedule.workspace import Lowered
 
 Place: TypeAlias = tuple[int, int]
 
@@ -36,7 +38,8 @@ class Frame:
 
 @dataclass
 class Staged:
-    """`order`: everything in topological order. By value id: `atoms`, `place`, `frame`; `total` and `column` are reductions whose
+    """`order`: everything in topological order. By value id: `atoms`, `place`, `frame`; `total` and `column` are
+    reductions whose
     result is complete only after their kernel."""
 
     lowered: Lowered
@@ -100,7 +103,9 @@ def _own_atoms(lowered: Lowered, v: Value, atoms: dict[int, frozenset[int]]) -> 
     return found - frozenset(lowered.atoms.resolve(v.over)) if isinstance(v, Reduction) else found
 
 
-def _reduction(lowered, item, atoms, add, split):  # type: ignore[no-untyped-def]
+def _reduction(
+    lowered: Lowered, item: Reduction, atoms: dict[int, frozenset[int]], add: Callable[[Value], Value], split: bool
+) -> Value:
     (arg,) = item.deps
     over = lowered.atoms.resolve(item.over)
     varying = tuple(a for a in over if a in atoms[arg.id])
@@ -108,7 +113,11 @@ def _reduction(lowered, item, atoms, add, split):  # type: ignore[no-untyped-def
     kept = atoms[arg.id] - set(varying)
     result: Value = arg
     if item.kind in ("argmax", "argmin"):
-        result = add(Reduction(-1, item.dtype, (arg,), kind=item.kind, over=varying)) if varying else add(Constant(-1, item.dtype))
+        result = (
+            add(Reduction(-1, item.dtype, (arg,), kind=item.kind, over=varying))
+            if varying
+            else add(Constant(-1, item.dtype))
+        )
         return result
     if varying:
         groups = [varying]
@@ -132,7 +141,7 @@ def _merges(lowered: Lowered, over: tuple[int, ...]) -> bool:
             strides = lowered.atoms.strides(item.strides)
             if not inside & set(strides):
                 continue
-            for p, q in zip(over, over[1:], strict=False):
+            for p, q in itertools.pairwise(over):
                 if p not in strides or q not in strides or strides[p] != d.mul(strides[q], lowered.atoms.sizes[q]):
                     return False
     return True
@@ -183,7 +192,9 @@ def _late(lowered: Lowered, order: list[Value | HostCall | Root], edges: list[li
     for i, found in enumerate(edges):
         early[i] = max((early[j] + gap for j, gap in found), default=0)
     free = 1 + max(early, default=0)
-    level = [early[i] if isinstance(x, Root) and lowered.atoms.strides(x.strides) else free for i, x in enumerate(order)]
+    level = [
+        early[i] if isinstance(x, Root) and lowered.atoms.strides(x.strides) else free for i, x in enumerate(order)
+    ]
     for i in range(len(order) - 1, -1, -1):
         if level[i] < free:
             for j, gap in edges[i]:
@@ -243,5 +254,3 @@ def _place_root(s: Staged, i: int, root: Root, level: int) -> None:
 
 def _resolved(s: Staged, root: Root) -> list[tuple[int, d.Dim]]:
     return list(s.lowered.atoms.strides(root.strides).items())
-
-

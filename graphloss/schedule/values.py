@@ -14,7 +14,8 @@ Dims: TypeAlias = tuple[tuple[int, ...], ...]  # per dimension of a tensor the a
 
 @dataclass(eq=False, slots=True)
 class Value:
-    """Base: `id` grows in topological order; `deps` are operands; `own` are atoms that the value itself brings in (loads, iota)."""
+    """Base: `id` grows in topological order; `deps` are operands; `own` are atoms that the value itself brings in
+    (loads, iota)."""
 
     id: int
     dtype: str

@@ -37,14 +37,21 @@ def _real(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 SCALAR: dict[str, Callable[..., Any]] = {
-    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "div": lambda a, b: a / b, "neg": lambda a: -a,
-    "abs": abs, "max": max, "min": min, "sign": mp.sign, "sqrt": mp.sqrt, "rsqrt": lambda a: 1 / mp.sqrt(a), "reciprocal": lambda a: 1 / a,
-    "exp": mp.exp, "log": lambda a: mp.log(a), "log1p": lambda a: mp.log(1 + a), "expm1": lambda a: mp.exp(a) - 1, "tanh": mp.tanh,
-    "sigmoid": lambda a: 1 / (1 + mp.exp(-a)), "softplus": lambda a: mp.log(1 + mp.exp(a)), "sinh": mp.sinh, "cosh": mp.cosh,
-    "pow": lambda a, b: a**b, "lt": lambda a, b: a < b, "le": lambda a, b: a <= b, "gt": lambda a, b: a > b, "ge": lambda a, b: a >= b,
-    "eq": lambda a, b: a == b, "ne": lambda a, b: a != b, "and": lambda a, b: a and b, "or": lambda a, b: a or b, "xor": lambda a, b: a != b,
+    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "div": lambda a, b: a / b,
+    "neg": lambda a: -a,
+    "abs": abs, "max": max, "min": min, "sign": mp.sign, "sqrt": mp.sqrt, "rsqrt": lambda a: 1 / mp.sqrt(a),
+    "reciprocal": lambda a: 1 / a,
+    "exp": mp.exp, "log": lambda a: mp.log(a), "log1p": lambda a: mp.log(1 + a), "expm1": lambda a: mp.exp(a) - 1,
+    "tanh": mp.tanh,
+    "sigmoid": lambda a: 1 / (1 + mp.exp(-a)), "softplus": lambda a: mp.log(1 + mp.exp(a)), "sinh": mp.sinh,
+    "cosh": mp.cosh,
+    "pow": lambda a, b: a**b, "lt": lambda a, b: a < b, "le": lambda a, b: a <= b, "gt": lambda a, b: a > b,
+    "ge": lambda a, b: a >= b,
+    "eq": lambda a, b: a == b, "ne": lambda a, b: a != b, "and": lambda a, b: a and b, "or": lambda a, b: a or b,
+    "xor": lambda a, b: a != b,
     "not": lambda a: not a, "select": lambda c, a, b: a if c else b, "isnan": lambda a: bool(mp.isnan(a)),
-    "isinf": lambda a: bool(mp.isinf(a)), "isfinite": lambda a: bool(mp.isfinite(a)), "cast": lambda a: a, "erf": mp.erf,
+    "isinf": lambda a: bool(mp.isinf(a)), "isfinite": lambda a: bool(mp.isfinite(a)), "cast": lambda a: a,
+    "erf": mp.erf,
 }  # fmt: skip
 
 UNGUARDED = {"select", "isnan", "isinf", "isfinite", "and", "or", "xor", "not", "cast"}
@@ -80,7 +87,8 @@ def _form(form: forms.Form, x: list[Array], shape: tuple[int, ...], dtype: str) 
             out[i] = scalar(form.expr, [a[i] for a in full])
         return out
     if isinstance(form, forms.Fill):
-        return np.full(shape, mp.mpf(form.value) if dtype.startswith("float") else form.value, dtype=object)  # type: ignore[arg-type]
+        return np.full(shape, mp.mpf(form.value) if dtype.startswith("float") else form.value,
+        dtype=object)  # type: ignore[arg-type]
     if isinstance(form, forms.Iota):
         return np.indices(shape)[form.axis].astype(object)
     if isinstance(form, forms.Reduce):
@@ -93,7 +101,8 @@ def _form(form: forms.Form, x: list[Array], shape: tuple[int, ...], dtype: str) 
         return x[0].transpose(form.perm)
     if isinstance(form, forms.Slice):
         index = tuple(
-            [int(s) + int(step) * k for k in range(n)] for s, step, n in zip(form.starts, form.steps, shape, strict=True)  # type: ignore[call-overload]
+            [int(s) + int(step) * k for k in range(n)]
+            for s, step, n in zip(form.starts, form.steps, shape, strict=True)  # type: ignore[call-overload]
         )
         return x[0][np.ix_(*index)] if index else x[0]
     if isinstance(form, forms.Concat):
@@ -132,5 +141,9 @@ def scalar(expr: Expr, args: list[Any]) -> Any:
         return mp.mpf(expr.value) if expr.dtype.startswith("float") else expr.value
     values = [scalar(a, args) for a in expr.args]
     if expr.fn == "cast":
-        return mp.mpf(int(values[0]) if isinstance(values[0], bool) else values[0]) if expr.dtype.startswith("float") else int(values[0])
+        return (
+            mp.mpf(int(values[0]) if isinstance(values[0], bool) else values[0])
+            if expr.dtype.startswith("float")
+            else int(values[0])
+        )
     return (SCALAR[expr.fn] if expr.fn in UNGUARDED else _real(SCALAR[expr.fn]))(*values)

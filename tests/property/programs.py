@@ -29,8 +29,10 @@ UNARY: tuple[Callable[[Tensor], Tensor], ...] = (
     ops.exp, ops.sigmoid, ops.tanh, ops.softplus, ops.neg, ops.abs, ops.square, ops.expm1,
     lambda x: ops.log(_positive(x)), lambda x: ops.sqrt(_positive(x)), lambda x: ops.log1p(ops.square(x)),
     lambda x: 1.0 - ops.sigmoid(x), lambda x: ops.log(ops.sigmoid(x)), lambda x: ops.log(1.0 + ops.exp(x)),
-    lambda x: 1.0 / (1.0 + ops.exp(-x)), lambda x: ops.log(1.0 - ops.sigmoid(x)), lambda x: 1.0 - ops.square(ops.tanh(x)),
-    lambda x: x * 0.5, lambda x: x - 1.0, lambda x: 2.0 - x, lambda x: x / 4.0, lambda x: ops.maximum(x, 0.25), ops.relu,
+    lambda x: 1.0 / (1.0 + ops.exp(-x)), lambda x: ops.log(1.0 - ops.sigmoid(x)),
+    lambda x: 1.0 - ops.square(ops.tanh(x)),
+    lambda x: x * 0.5, lambda x: x - 1.0, lambda x: 2.0 - x, lambda x: x / 4.0, lambda x: ops.maximum(x, 0.25),
+    ops.relu,
 )  # fmt: skip
 BINARY: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
     ops.add, ops.sub, ops.mul, ops.maximum, ops.minimum, lambda x, y: x / _positive(y),
@@ -39,7 +41,8 @@ BINARY: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
 ROW: tuple[Callable[[Tensor, int], Tensor], ...] = (
     ops.softmax, ops.log_softmax, lambda x, a: ops.log(ops.softmax(x, a)), lambda x, a: ops.logsumexp(x, a),
     lambda x, a: ops.log(ops.reduce_sum(ops.exp(x), a)), lambda x, a: ops.log(ops.reduce_mean(ops.exp(x), a)),
-    lambda x, a: ops.exp(x) / ops.reduce_sum(ops.exp(x), a, True), lambda x, a: ops.reduce_sum(x, a), lambda x, a: ops.reduce_mean(x, a, True),
+    lambda x, a: ops.exp(x) / ops.reduce_sum(ops.exp(x), a, True), lambda x, a: ops.reduce_sum(x, a), lambda x,
+    a: ops.reduce_mean(x, a, True),
     lambda x, a: ops.reduce_max(x, a), lambda x, a: x - ops.reduce_max(x, a, True),
     lambda x, a: -ops.reduce_sum(ops.softmax(x, a) * ops.log(ops.softmax(x, a)), a),
 )  # fmt: skip

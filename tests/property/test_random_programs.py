@@ -1,7 +1,9 @@
 """Random programs: the optimised program is the program, exactly computed; its text reads back.
 
-For each element: where the naive float64 value is finite, the optimised one is as close to the exact value as it (or as the inputs'
-last digits allow); where the naive value saturates, the optimised one is exact too or not finite, never wrong and finite.
+For each element: where the naive float64 value is finite, the optimised one is as close to the exact value as it (or
+as the inputs'
+last digits allow); where the naive value saturates, the optimised one is exact too or not finite, never wrong and
+finite.
 """
 
 from __future__ import annotations
@@ -67,17 +69,22 @@ def check(seed: int) -> None:
 
 def _compare(seed: int, name: str, got: exact.Array, naive: exact.Array, truth: exact.Array, near: exact.Array) -> None:
     mp = exact.mp
-    # differences of neighbours in one tensor (a gradient of softmax, a logarithm near 1) keep the digits of its largest element
+    # differences of neighbours in one tensor (a gradient of softmax, a logarithm near 1) keep the digits of its
+    # largest element
     size = max((abs(t) for t in truth.ravel() if mp.isfinite(t)), default=mp.mpf(0))
     size = max(size, mp.mpf(1))  # losses and their cotangents are of that size
     for i in np.ndindex(*got.shape):
         want = truth[i]
         if not mp.isfinite(want) or not mp.isfinite(near[i]) or not np.isfinite(got[i]):
             # the naive formula leaves the reals here, or nothing is claimed
-            assert np.isfinite(got[i]) or not np.isfinite(naive[i]) or not mp.isfinite(want), f"seed {seed}, {name}{list(i)}: {got[i]} for {want}"
+            assert np.isfinite(got[i]) or not np.isfinite(naive[i]) or not mp.isfinite(want), (
+                f"seed {seed}, {name}{list(i)}: {got[i]} for {want}"
+            )
             continue
         error = abs(mp.mpf(float(got[i])) - want)
         allowed = RELATIVE * abs(want) + 1e5 * abs(near[i] - want) + mp.mpf(1e-300)
         if np.isfinite(naive[i]):
             allowed = max(allowed, 8 * abs(mp.mpf(float(naive[i])) - want))
-        assert error <= max(allowed, ABSOLUTE * size), f"seed {seed}, {name}{list(i)}: {got[i]!r}, exact {mp.nstr(want, 17)}, naive {naive[i]!r}"
+        assert error <= max(allowed, ABSOLUTE * size), (
+            f"seed {seed}, {name}{list(i)}: {got[i]!r}, exact {mp.nstr(want, 17)}, naive {naive[i]!r}"
+        )

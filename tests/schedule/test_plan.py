@@ -16,7 +16,7 @@ from graphloss.ir.tensor import Tensor
 from graphloss.ops.evaluate import evaluate
 from graphloss.ops.gradient import gradients
 from graphloss.passes.pipelines import lower_only, optimise
-from graphloss.schedule.kernel import Check, Column, Keep, Kernel, RowReduce, Tile, Total
+from graphloss.schedule.kernel import Buffer, Check, Column, Keep, Kernel, RowReduce, Tile, Total
 from graphloss.schedule.plan import Plan, schedule
 from tests.schedule.interpret import run
 
@@ -40,7 +40,10 @@ def planned(build: Callable[[], list[Tensor]], feeds: Feeds) -> Plan:
 
 def big(plan: Plan) -> list[Kernel]:
     """The kernels that walk over a tensor; what combines partial results and finishes scalars is left out."""
-    return [k for k in plan.kernels if any(b.role == "input" or len(b.shape) > 1 and b.role != "partial" for b in k.buffers)]
+    def tensor(b: Buffer) -> bool:
+        return b.role == "input" or (len(b.shape) > 1 and b.role != "partial")
+
+    return [k for k in plan.kernels if any(map(tensor, k.buffers))]
 
 
 def count(kernel: Kernel, kind: type) -> int:
@@ -96,7 +99,11 @@ def test_weighted_mean_takes_one_trip_over_the_logits(rng: np.random.Generator) 
         assert g is not None
         return [loss, g]
 
-    feeds = {"x": rng.normal(size=(5, 40)).astype("float32"), "y": rng.integers(0, 40, 5), "w": rng.random(40).astype("float32")}
+    feeds = {
+        "x": rng.normal(size=(5, 40)).astype("float32"),
+        "y": rng.integers(0, 40, 5),
+        "w": rng.random(40).astype("float32"),
+    }
     plan = planned(build, feeds)
     readers = [k for k in plan.kernels if any(b.name == "x" for b in k.buffers)]
     assert len(readers) == 1, "the sum of weights is its own small kernel; loss and gradient share the other"
@@ -128,7 +135,9 @@ def test_infonce_over_both_axes(rng: np.random.Generator) -> None:
         return [loss, *grads]
 
     plan = planned(build, {n: rng.normal(size=(6, 8)).astype("float32") for n in "ab"})
-    assert [k.tile for k in big(plan)] == [Tile.ROWS, Tile.COLUMNS, Tile.ROWS], "rows, columns, and the sum of both gradients"
+    assert [k.tile for k in big(plan)] == [Tile.ROWS, Tile.COLUMNS, Tile.ROWS], (
+        "rows, columns, and the sum of both gradients"
+    )
     assert sum(not isinstance(s, Kernel) for s in plan.steps) == 3, "one product forward, two backward"
 
 
@@ -138,7 +147,11 @@ def test_bias_gradient_joins_the_kernel_of_the_gradient(rng: np.random.Generator
         loss = ops.reduce_mean(ops.neg(ops.pick(ops.log_softmax(x + b), y)))
         return [g for g in gradients([loss], [x, b]) if g is not None]
 
-    feeds = {"x": rng.normal(size=(5, 40)).astype("float32"), "b": rng.random(40).astype("float32"), "y": rng.integers(0, 40, 5)}
+    feeds = {
+        "x": rng.normal(size=(5, 40)).astype("float32"),
+        "b": rng.random(40).astype("float32"),
+        "y": rng.integers(0, 40, 5),
+    }
     plan = planned(build, feeds)
     (kernel,) = big(plan)
     assert count(kernel, Column) == 1
