@@ -14,7 +14,7 @@ from graphloss.codegen.flow import I8, I64, POINTER, VOID, i64
 from graphloss.codegen.table import STATUS, STATUS_WORDS, Table
 from graphloss.codegen.values import Lanes, Target
 from graphloss.ir.dims import Dim
-from graphloss.schedule.kernel import Access, Action, Column, Kernel, Total
+from graphloss.schedule.kernel import Access, Action, Column, Kernel, Level, Total
 
 LINE: Final = 64  # bytes of a cache line, and of a vector
 
@@ -76,8 +76,10 @@ Values: TypeAlias = dict[int, Value]
 
 
 def lane_count(kernel: Kernel, target: Target) -> int:
-    """Lanes follow the narrowest float; without floats, the widest integer."""
-    found = {node.action.dtype for node in kernel.nodes if not isinstance(node.action, (Total, Column))}
+    """Lanes follow the narrowest float of the innermost level; without floats, the widest integer."""
+    nodes = [node for node in kernel.nodes if not isinstance(node.action, (Total, Column))]
+    inside = [node for node in nodes if node.level is Level.ELEMENT]
+    found = {node.action.dtype for node in inside or nodes}
     floats = [dtypes.itemsize(d) for d in found if dtypes.is_float(d)]
     size = min(floats) if floats else max((4, *(dtypes.itemsize(d) for d in found)))
     return target.vector_bytes // size

@@ -19,10 +19,12 @@ from graphloss.codegen.rows import emit_rows, emit_split_row
 from graphloss.codegen.table import DISPATCH, Table, chunks, extent, work
 from graphloss.codegen.target import Target
 from graphloss.ir.dims import Dim
-from graphloss.schedule.kernel import Kernel, Tile
+from graphloss.schedule.kernel import Column, Keep, Kernel, Store, Tile
 
 # Elements times cost from which several threads pay: about 10 microseconds of serial work.
 WORTH_DISPATCH: Final = 1_000_000
+
+_CHEAP: Final = 8  # cost of one element up to which a single row is taken for a finish
 
 _TILES: Final = {Tile.ROWS: emit_rows, Tile.COLUMNS: emit_columns, Tile.LANES_ARE_ROWS: emit_lanes_are_rows}
 
@@ -66,9 +68,28 @@ def _emit_kernel(module: ir.Module, name: str, kernel: Kernel, table: Table, tar
         chunk.end(number)
         return []
 
-    flow.for_loop(frame.builder, function.args[1], function.args[2], 1, [], body)
+    if chunks(kernel) == 1:
+        body(i64(0), [])
+    else:
+        flow.for_loop(frame.builder, function.args[1], function.args[2], 1, [], body)
+    if _is_finish(kernel, plan):  # not worth the time of the code generator
+        function.attributes.add("noinline")
+        function.attributes.add("optnone")
     frame.finish()
     return function
+
+
+def _is_finish(kernel: Kernel, plan: Plan) -> bool:
+    """Whether all a kernel does is to fold the partial results of another and compute a few scalars."""
+    positions = [p for step in plan.loops for p in step.inside]
+    return (
+        not kernel.outer
+        and kernel.inner is None
+        and not kernel.split_row
+        and sum(step.cost for step in plan.loops) <= _CHEAP
+        and not plan.positions(Column)
+        and not any(isinstance(kernel.nodes[p].action, (Store, Keep)) for p in positions)
+    )
 
 
 def _emit_driver(
