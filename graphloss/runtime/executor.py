@@ -132,7 +132,7 @@ def _compiled(program: Program, fetch_list: Sequence[object], options: CompileOp
     fetches = _fetches(fetch_list)
     graph = program.snapshot(fetches)
     if not graph.ops and not graph.fetches:
-        warnings.warn("the program has nothing to run", UserWarning, stacklevel=4)
+        warnings.warn("the program has nothing to run", UserWarning, stacklevel=3)
     compiled = Compiled(compile_graph(graph, options), options)
     earlier = entries if isinstance(entries, list) else []
     program.compiled[("run", *fetches)] = [*earlier, (options, compiled)]

@@ -1,0 +1,365 @@
+"""Executor.run: what may be fed and fetched, what runs, where state lives, when a program is compiled anew."""
+
+from __future__ import annotations
+
+import warnings
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import graphloss as gl
+from graphloss import ops
+from graphloss.errors import AttrError, UnsupportedError
+
+Array = npt.NDArray[Any]
+X = np.array([[1.0, 2.0, 3.0], [0.5, -1.0, 4.0]], "float32")
+
+
+def simple() -> tuple[gl.Program, gl.Variable, gl.Variable, gl.Variable]:
+    """x [None, 3], y = x², loss = mean(y)."""
+    main = gl.Program()
+    with gl.unique_name.guard(), gl.program_guard(main, gl.Program()):
+        x = gl.data("x", [None, 3])
+        y = gl.layers.square(x)
+        loss = gl.layers.mean(y)
+    return main, x, y, loss
+
+
+class Trained:
+    """w·x against a target, with SGD: w ← w − 0.02·2·mean((w·x − t)·x)."""
+
+    def __init__(self) -> None:
+        self.main, self.startup = gl.Program(), gl.Program()
+        with gl.unique_name.guard(), gl.program_guard(self.main, self.startup):
+            x, t = gl.data("x", [None, 3]), gl.data("t", [None, 1])
+            self.out = gl.layers.fc(x, size=1, bias_attr=False, param_attr=gl.ParamAttr(name="w"))
+            self.loss = gl.layers.mean(gl.layers.square_error_cost(self.out, t))
+            gl.optimizer.SGD(learning_rate=0.02).minimize(self.loss)
+        self.feed = {"x": X, "t": np.array([[1], [2]], "float32")}
+
+    def updated(self, w: Array) -> Array:
+        x, t = (v.astype("float64") for v in self.feed.values())
+        return w - 0.02 * 2 * x.T @ (x @ w - t) / len(x)
+
+
+def weight(scope: gl.Scope) -> Array:
+    holder = scope.find_var("w")
+    assert holder is not None
+    return np.array(holder.get_tensor())
+
+
+# -- feeds and fetches ----------------------------------------------------------------------------------------------
+
+
+def test_fetches_by_variable_and_name_in_order() -> None:
+    main, x, y, loss = simple()
+    got = gl.Executor().run(main, {"x": X}, [loss, "x", y.name, y, loss.name, x])
+    want = [[np.mean(X**2)], X, X**2, X**2, [np.mean(X**2)], X]
+    assert len(got) == len(want)
+    for g, w in zip(got, want, strict=True):
+        np.testing.assert_allclose(g, w, rtol=1e-6)
+        assert g.dtype == np.float32
+    assert got[0].shape == (1,)  # a scalar of this dialect
+
+
+@pytest.mark.parametrize("form", ["one", "name", "tuple", "none", "empty"])
+def test_forms_of_the_fetch_list(form: str) -> None:
+    main, _, y, _ = simple()
+    fetch: Any = {"one": y, "name": y.name, "tuple": (y,), "none": None, "empty": []}[form]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        got = gl.Executor().run(main, {"x": X}, fetch)
+    assert [g.tolist() for g in got] == ([] if form in ("none", "empty") else [(X**2).tolist()])
+
+
+def test_feed_in_a_list() -> None:
+    main, _, y, _ = simple()
+    for feed in ([{"x": X}], ({"x": X},)):
+        np.testing.assert_array_equal(gl.Executor().run(main, feed, [y])[0], X**2)
+
+
+def test_results_belong_to_the_caller() -> None:
+    main, x, y, _ = simple()
+    exe, fed = gl.Executor(), X.copy()
+    first, again, same = exe.run(main, {"x": fed}, [y, y, x])
+    first[:], same[:] = 7, 9
+    np.testing.assert_array_equal(fed, X)
+    np.testing.assert_array_equal(again, X**2)
+    np.testing.assert_array_equal(exe.run(main, {"x": fed}, [y])[0], X**2)
+
+
+def test_an_input_that_nothing_reads_may_be_fed_or_not() -> None:
+    main, _, y, _ = simple()
+    with gl.program_guard(main):
+        gl.data("unused", [None, 4], "int64")
+    exe = gl.Executor()
+    for more in ({}, {"unused": np.zeros((2, 4), "int64")}, {"unused": "whatever"}):
+        np.testing.assert_array_equal(exe.run(main, {"x": X, **more}, [y])[0], X**2)
+
+
+def test_only_what_the_fetches_need_is_asked_for() -> None:
+    main, x, y, _ = simple()
+    with gl.program_guard(main):
+        z = gl.data("z", [None, 3])
+        both = ops.add(x, z)
+    exe = gl.Executor()
+    np.testing.assert_array_equal(exe.run(main, {"x": X}, [y])[0], X**2)
+    np.testing.assert_array_equal(exe.run(main, {"x": X, "z": X}, [both])[0], 2 * X)
+
+
+def test_gradients_by_name() -> None:
+    main, x, y, loss = simple()
+    x.stop_gradient = False
+    gl.append_backward(loss)
+    got = gl.Executor().run(main, {"x": X}, ["x@GRAD", y.grad_name, loss.grad_name, loss])
+    np.testing.assert_allclose(got[0], 2 * X / X.size, rtol=1e-6)
+    np.testing.assert_allclose(got[1], np.full_like(X, 1 / X.size), rtol=1e-6)
+    np.testing.assert_array_equal(got[2], [1])
+
+
+def test_arguments_that_fluid_has() -> None:
+    main, _, y, _ = simple()
+    (got,) = gl.Executor(gl.CPUPlace()).run(
+        program=main, feed={"x": X}, fetch_list=[y], feed_var_name="feed", fetch_var_name="fetch",
+        scope=None, return_numpy=True, use_program_cache=True, return_merged=True, use_prune=False,
+    )  # fmt: skip
+    np.testing.assert_array_equal(got, X**2)
+
+
+def test_the_default_program() -> None:
+    main, startup = gl.Program(), gl.Program()
+    with gl.program_guard(main, startup):
+        y = gl.layers.square(gl.data("x", [None, 3]))
+        np.testing.assert_array_equal(gl.Executor().run(feed={"x": X}, fetch_list=[y])[0], X**2)
+
+
+def test_a_program_without_ops_warns() -> None:
+    with pytest.warns(UserWarning, match="the program has nothing to run") as caught:
+        assert gl.Executor().run(gl.Program()) == []
+    assert [w.filename for w in caught] == [__file__]  # it points at the call
+
+
+# -- what runs, and state ---------------------------------------------------------------------------------------------
+
+
+def test_optimisers_run_whatever_is_fetched() -> None:
+    model, exe = Trained(), gl.Executor()
+    for fetch in ([], [model.out], [model.loss, "w"]):
+        scope = gl.Scope()
+        exe.run(model.startup, scope=scope)
+        before = weight(scope)
+        exe.run(model.main, model.feed, fetch, scope=scope)
+        np.testing.assert_allclose(weight(scope), model.updated(before), rtol=1e-4, atol=1e-6)
+
+
+def test_a_fetch_gives_the_last_value_and_earlier_readers_the_first() -> None:
+    model, exe, scope = Trained(), gl.Executor(), gl.Scope()
+    exe.run(model.startup, scope=scope)
+    before = weight(scope)
+    out, w, loss = exe.run(model.main, model.feed, [model.out, "w", model.loss], scope=scope)
+    np.testing.assert_allclose(out, X @ before, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(loss, [np.mean((X @ before - model.feed["t"]) ** 2)], rtol=1e-5)
+    np.testing.assert_array_equal(w, weight(scope))
+    assert not np.array_equal(w, before)
+    w[:] = 0  # a fetched parameter is a copy
+    assert weight(scope).any()
+
+
+def test_training_converges_to_the_least_squares() -> None:
+    model, exe, scope = Trained(), gl.Executor(), gl.Scope()
+    exe.run(model.startup, scope=scope)
+    losses = [float(exe.run(model.main, model.feed, [model.loss], scope=scope)[0][0]) for _ in range(200)]
+    assert losses[-1] < 1e-5 < losses[0]
+    assert all(after <= before * 1.001 + 1e-9 for before, after in pairwise(losses))
+
+
+def test_a_clone_for_test_trains_nothing() -> None:
+    model, exe, scope = Trained(), gl.Executor(), gl.Scope()
+    exe.run(model.startup, scope=scope)
+    before = weight(scope)
+    (loss,) = exe.run(model.main.clone(for_test=True), model.feed, [model.loss.name], scope=scope)
+    np.testing.assert_allclose(loss, [np.mean((X @ before - model.feed["t"]) ** 2)], rtol=1e-5)
+    np.testing.assert_array_equal(weight(scope), before)
+
+
+def test_writes_to_a_variable_are_kept_only_if_it_is_persistable() -> None:
+    main, scope = gl.Program(), gl.Scope()
+    with gl.program_guard(main):
+        x = gl.data("x", [1])
+        kept = main.global_block().create_var("kept", [1], "float32", persistable=True)
+        passing = main.global_block().create_var("passing", [1], "float32")
+        gl.layers.assign(x, output=kept)
+        gl.layers.assign(x * 2.0, output=passing)
+        total = ops.add(kept, passing)
+    (got,) = gl.Executor().run(main, {"x": 3.0}, [total], scope=scope)
+    np.testing.assert_array_equal(got, [9])
+    assert list(scope.holders) == ["kept"]
+    np.testing.assert_array_equal(np.array(scope.var("kept").get_tensor()), [3])
+
+
+def test_a_counter_counts_runs() -> None:
+    main, startup, scope = gl.Program(), gl.Program(), gl.Scope()
+    with gl.program_guard(main, startup):
+        n = gl.layers.create_global_var([1], 0.0, "float32", persistable=True, name="n")
+        gl.layers.assign(n + 1.0, output=n)
+    exe = gl.Executor()
+    exe.run(startup, scope=scope)
+    assert [float(exe.run(main, fetch_list=[n], scope=scope)[0][0]) for _ in range(4)] == [1, 2, 3, 4]
+
+
+# -- scopes -----------------------------------------------------------------------------------------------------------
+
+
+def test_scopes_are_apart() -> None:
+    model, exe = Trained(), gl.Executor()
+    one, two = gl.Scope(), gl.Scope()
+    with gl.scope_guard(one):
+        exe.run(model.startup)
+        assert gl.global_scope() is one
+    exe.run(model.startup, scope=two)
+    before = weight(two)
+    exe.run(model.main, model.feed, scope=one)
+    np.testing.assert_array_equal(weight(two), before)
+    assert gl.global_scope() not in (one, two)
+    assert gl.global_scope().find_var("w") is None
+
+
+def test_the_guard_ends_with_an_exception() -> None:
+    outside, scope = gl.global_scope(), gl.Scope()
+    seen: list[gl.Scope] = []
+
+    def fail() -> None:
+        with gl.scope_guard(scope):
+            seen.append(gl.global_scope())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert seen == [scope]
+    assert gl.global_scope() is outside
+
+
+def test_a_child_reads_and_writes_the_variable_of_its_parent() -> None:
+    model, exe, parent = Trained(), gl.Executor(), gl.Scope()
+    exe.run(model.startup, scope=parent)
+    before, child = weight(parent), parent.new_scope()
+    exe.run(model.main, model.feed, scope=child)
+    np.testing.assert_allclose(weight(parent), model.updated(before), rtol=1e-4, atol=1e-6)
+    assert "w" not in child.holders
+    parent.drop_kids()
+    assert parent.find_var("w") is child.find_var("w")
+
+
+def test_setting_a_variable_copies() -> None:
+    model, exe, scope = Trained(), gl.Executor(), gl.Scope()
+    exe.run(model.startup, scope=scope)
+    mine = np.array([[1], [2], [3]], "float32")
+    tensor = scope.var("w").get_tensor()
+    tensor.set(mine, gl.CPUPlace())
+    exe.run(model.main, model.feed, scope=scope)
+    np.testing.assert_array_equal(mine, [[1], [2], [3]])
+    np.testing.assert_allclose(weight(scope), model.updated(mine), rtol=1e-4, atol=1e-6)
+    assert tensor.shape() == [3, 1]
+    np.array(tensor)[:] = 5  # reading copies too
+    np.testing.assert_allclose(weight(scope), model.updated(mine), rtol=1e-4, atol=1e-6)
+
+
+# -- edits, and options -----------------------------------------------------------------------------------------------
+
+
+def test_edits_after_a_run_are_seen() -> None:
+    main, _, y, loss = simple()
+    exe = gl.Executor()
+    exe.run(main, {"x": X}, [loss], use_program_cache=True)
+    with gl.program_guard(main):
+        more = gl.layers.scale(y, scale=2.0)
+        gl.layers.assign(more, output=y)  # from here on, y is twice what it was
+    got = exe.run(main, {"x": X}, [y, loss, more], use_program_cache=True)
+    np.testing.assert_array_equal(got[0], 2 * X**2)
+    np.testing.assert_allclose(got[1], [np.mean(X**2)], rtol=1e-6)
+    y.name = "renamed"
+    np.testing.assert_array_equal(exe.run(main, {"x": X}, ["renamed"])[0], 2 * X**2)
+    with pytest.raises(ValueError, match=r"unknown variable 'square_0\.tmp_0'"):
+        exe.run(main, {"x": X}, ["square_0.tmp_0"])
+
+
+def test_a_variable_that_becomes_persistable_is_state() -> None:
+    main, scope = gl.Program(), gl.Scope()
+    with gl.program_guard(main):
+        x = gl.data("x", [1])
+        v = main.global_block().create_var("v", [1], "float32")
+        gl.layers.assign(x, output=v)
+    exe = gl.Executor()
+    exe.run(main, {"x": 1.0}, [v], scope=scope)
+    assert scope.find_var("v") is None
+    v.persistable = True
+    exe.run(main, {"x": 2.0}, [], scope=scope)
+    np.testing.assert_array_equal(np.array(scope.var("v").get_tensor()), [2])
+
+
+def naive() -> tuple[gl.Program, gl.Variable]:
+    main = gl.Program()
+    with gl.program_guard(main):
+        return main, ops.log(gl.layers.softmax(gl.data("x", [None, 3])))
+
+
+LARGE = np.array([[1e4, 0, -1e4]], "float32")
+
+
+def test_without_passes_a_naive_formula_saturates() -> None:
+    main, loss = naive()
+    exe, strategy = gl.Executor(), gl.BuildStrategy()
+    np.testing.assert_array_equal(exe.run(main, {"x": LARGE}, [loss])[0], [[0, -1e4, -2e4]])
+    strategy.passes = False
+    compiled = gl.CompiledProgram(main, strategy)
+    np.testing.assert_array_equal(exe.run(compiled, {"x": LARGE}, [loss])[0], [[0, -np.inf, -np.inf]])
+    np.testing.assert_array_equal(exe.run(main, {"x": LARGE}, [loss])[0], [[0, -1e4, -2e4]])
+    plain = gl.Executor(options=gl.CompileOptions(passes=False))
+    np.testing.assert_array_equal(plain.run(main, {"x": LARGE}, [loss])[0], [[0, -np.inf, -np.inf]])
+
+
+def test_data_parallel_is_one_batch() -> None:
+    main, loss = naive()
+    execution = gl.ExecutionStrategy()
+    assert execution.num_threads == 0
+    execution.num_threads = 3
+    compiled = gl.CompiledProgram(main)
+    assert compiled.with_data_parallel(loss_name=loss.name, exec_strategy=execution) is compiled
+    np.testing.assert_array_equal(gl.Executor().run(compiled, {"x": LARGE}, [loss])[0], [[0, -1e4, -2e4]])
+    with pytest.raises(UnsupportedError) as caught:
+        compiled.with_data_parallel()
+    assert str(caught.value) == "with_data_parallel was called already\n  hint: make a new CompiledProgram"
+    execution.num_threads = 5000
+    with pytest.raises(AttrError) as refused:
+        gl.Executor().run(compiled, {"x": LARGE}, [loss])
+    assert str(refused.value) == "threads is out of range\n  expected 1 to 1024, got 5000"
+
+
+def test_strategies_have_the_attributes_of_fluid() -> None:
+    build, execution = gl.BuildStrategy(), gl.ExecutionStrategy()
+    assert build.memory_optimize is None and build.enable_inplace is True and build.num_trainers == 1
+    build.fuse_elewise_add_act_ops = build.enable_auto_fusion = True
+    build.reduce_strategy = gl.BuildStrategy.ReduceStrategy.Reduce
+    build.gradient_scale_strategy = gl.BuildStrategy.GradientScaleStrategy.One
+    execution.num_iteration_per_drop_scope = 1
+    main, loss = naive()
+    (got,) = gl.Executor().run(gl.CompiledProgram(main, build_strategy=build), {"x": LARGE}, [loss])
+    np.testing.assert_array_equal(got, [[0, -1e4, -2e4]])
+
+
+def test_random_numbers_come_from_the_seed() -> None:
+    def drawn(seed: int) -> list[Array]:
+        main = gl.Program()
+        main.random_seed = seed
+        with gl.program_guard(main):
+            u = gl.layers.uniform_random([100], min=0.0, max=1.0)
+        return [gl.Executor().run(main, fetch_list=[u])[0] for _ in range(2)]
+
+    first, again = drawn(5)
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first, drawn(5)[0])
+    assert not np.array_equal(first, drawn(6)[0])
+    assert not np.array_equal(drawn(0)[0], drawn(0)[0])
