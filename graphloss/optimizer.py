@@ -99,7 +99,7 @@ class Optimizer:
 
     def minimize(
         self,
-        loss: Variable | VarBase,
+        loss: Tensor,
         startup_program: Program | None = None,
         parameter_list: Sequence[Variable | str] | None = None,
         no_grad_set: Collection[Variable | str] | None = None,
@@ -125,7 +125,7 @@ class Optimizer:
 
     def backward(
         self,
-        loss: Variable | VarBase,
+        loss: Tensor,
         startup_program: Program | None = None,
         parameter_list: Sequence[Variable | str] | None = None,
         no_grad_set: Collection[Variable | str] | None = None,

@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
+
+import numpy.typing as npt
 
 from graphloss import dtypes
-from graphloss.errors import ArgumentTypeError
+from graphloss.errors import ArgumentTypeError, UnsupportedError
 from graphloss.ir.opdef import OpDef, get
 from graphloss.ir.types import TensorType
 
@@ -59,6 +61,18 @@ class Tensor:
     @property
     def type(self) -> TensorType:
         raise NotImplementedError
+
+    def numpy(self) -> npt.NDArray[Any]:
+        """The value; eager arrays have one."""
+        raise UnsupportedError(f"a {type(self).__name__} has no value yet")
+
+    def backward(self) -> None:
+        """Gradients by the tape; eager arrays have one."""
+        raise UnsupportedError(f"a {type(self).__name__} has no tape")
+
+    def gradient(self) -> npt.NDArray[Any] | None:
+        """What `backward` brought; eager arrays have it."""
+        raise UnsupportedError(f"a {type(self).__name__} has no tape")
 
     def __hash__(self) -> int:
         return id(self)

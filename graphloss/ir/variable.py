@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from graphloss import dtypes
 from graphloss.errors import ShapeError, UnsupportedError
@@ -160,27 +160,27 @@ class Variable(Tensor):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.to_string()}>"
 
-    def numpy(self) -> None:
+    def numpy(self) -> NoReturn:
         """Eager arrays only: a program's variable has a value in a run."""
         raise self._eager_only("numpy", "fetch it: Executor.run(program, feed, fetch_list=[v])")
 
-    def backward(self) -> None:
+    def backward(self) -> NoReturn:
         """Eager arrays only: see `append_backward`."""
         raise self._eager_only("backward", "use append_backward(loss) or gradients(targets, inputs)")
 
-    def gradient(self) -> None:
+    def gradient(self) -> NoReturn:
         """Eager arrays only: see `gradients`."""
         raise self._eager_only("gradient", "use gradients(targets, inputs), or fetch the name in grad_name")
 
-    def detach(self) -> None:
+    def detach(self) -> NoReturn:
         """Eager arrays only: see `stop_gradient`."""
         raise self._eager_only("detach", "set stop_gradient, or give gradients() a no_grad_set")
 
-    def set_value(self, value: object) -> None:
+    def set_value(self, value: object) -> NoReturn:
         """Eager arrays only: a run or the scope sets values."""
         raise self._eager_only("set_value", "feed it, or set it in the scope")
 
-    def clear_gradient(self) -> None:
+    def clear_gradient(self) -> NoReturn:
         """Eager arrays only."""
         raise self._eager_only("clear_gradient", "gradients of a program do not accumulate between runs")
 

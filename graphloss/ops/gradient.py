@@ -18,6 +18,7 @@ from graphloss.ir.operator import GRAD
 from graphloss.ir.printer import type_text
 from graphloss.ir.reach import reach
 from graphloss.ir.tensor import apply, using
+from graphloss.ir.tensor import Tensor
 from graphloss.ir.types import TensorType
 from graphloss.ir.variable import GRAD_SUFFIX, Variable
 
@@ -66,10 +67,10 @@ _GRAD = register(
 
 
 def gradients(
-    targets: Variable | Sequence[Variable],
-    inputs: Variable | Sequence[Variable],
-    target_gradients: Variable | Sequence[Variable | None] | None = None,
-    no_grad_set: Collection[Variable | str] | None = None,
+    targets: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    target_gradients: Tensor | Sequence[Tensor | None] | None = None,
+    no_grad_set: Collection[Tensor | str] | None = None,
 ) -> list[Variable | None]:
     """The gradient of the sum of `targets` with respect to each of `inputs`.
 
@@ -106,9 +107,9 @@ def gradients(
 
 
 def append_backward(
-    loss: Variable,
-    parameter_list: Sequence[Variable | str] | None = None,
-    no_grad_set: Collection[Variable | str] | None = None,
+    loss: Tensor,
+    parameter_list: Sequence[Tensor | str] | None = None,
+    no_grad_set: Collection[Tensor | str] | None = None,
     callbacks: Sequence[Callable[..., object]] | None = None,
     checkpoints: Sequence[Variable] | None = None,
 ) -> list[tuple[Variable, Variable]]:
@@ -220,7 +221,7 @@ def _variables(what: str, given: object) -> list[Variable]:
     return found
 
 
-def _names(given: Collection[Variable | str] | None) -> set[str]:
+def _names(given: Collection[Tensor | str] | None) -> set[str]:
     items = _items("no_grad_set", given or (), (Variable, str))
     return {item.name if isinstance(item, Variable) else str(item) for item in items}
 

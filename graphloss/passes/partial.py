@@ -228,7 +228,7 @@ class _Splitter:
             one = f"{s}.one"
             t = types[s]
             types[one] = t
-            head.append(Op("fill", (), (one,), (("shape", t.shape), ("dtype", t.dtype), ("value", 1.0))))  # type: ignore[arg-type]
+            head.append(Op("fill", (), (one,), (("shape", t.shape), ("dtype", t.dtype), ("value", 1.0))))
             stand_in[s] = one
         ops = [
             replace(op, inputs=tuple(stand_in.get(n, n) for n in op.inputs))
