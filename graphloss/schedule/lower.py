@@ -219,25 +219,31 @@ class Lowering(Views):
             self.atoms.meet(a for y in dims for a in y)
         checked = self.checked(op, index, op.inputs[1], shape[axis])
         atoms = self.atoms.resolve(x.dims[axis])
-        if len(atoms) > 1:
-            x = self.reread(x, shape)
-            dims = dims[:axis] + x.dims[1:] if isinstance(form, forms.Gather) else dims
+        if len(atoms) > 1:  # the axis is several axes of what is stored: an index needs it to be one
+            x, dims = self.indexable(op, form, self.read(self.materialise(x, shape), shape), index, dims, out)
             atoms = self.atoms.resolve(x.dims[axis])
         if not atoms:  # a single class: the check is all that is left
             value = self.call("select", (self.call("eq", (checked, checked), "bool"), x.value, x.value), x.value.dtype)
             return Ref(value, dims)
         picked = reindex(self, x.value, atoms[0], checked)
         if picked is None:
-            again = self.reread(x, shape)
-            if isinstance(form, forms.Pick):
-                slots = list(dims)
-                kept = Ref(again.value, again.dims[:axis] + again.dims[axis + 1 :])
-                if not self.align(slots, kept, shape[:axis] + shape[axis + 1 :], out.shape):
-                    raise UnsupportedError(f"{op.type}: the operand has no common loop with the index", where=op.loc)
-            else:
-                dims = index.dims + again.dims[1:]
-                self.atoms.meet(a for y in dims for a in y)
+            again, dims = self.indexable(op, form, self.reread(x, shape), index, dims, out)
             picked = reindex(self, again.value, self.atoms.resolve(again.dims[axis])[0], checked)
             if picked is None:
                 raise UnsupportedError(f"{op.type}: a stored operand cannot be indexed", where=op.loc)
         return Ref(picked, dims)
+
+    def indexable(
+        self, op: Op, form: forms.Pick | forms.Gather, x: Ref, index: Ref, dims: Dims, out: TensorType
+    ) -> tuple[Ref, Dims]:
+        """`x`, read anew, in the loops of the result; and the result's dimensions."""
+        if isinstance(form, forms.Gather):
+            dims = index.dims + x.dims[1:]
+            self.atoms.meet(a for y in dims for a in y)
+            return x, dims
+        slots: list[tuple[int, ...] | None] = list(dims)
+        shape = self.shape(op.inputs[0])
+        kept = Ref(x.value, x.dims[: form.axis] + x.dims[form.axis + 1 :])
+        if not self.align(slots, kept, shape[: form.axis] + shape[form.axis + 1 :], out.shape):
+            raise UnsupportedError(f"{op.type}: the operand has no common loop with the index", where=op.loc)
+        return x, dims
