@@ -6,6 +6,7 @@ from typing import Final
 
 from graphloss.ir.graph import Graph
 from graphloss.options import CompileOptions
+from graphloss.passes.algebra import Algebra
 from graphloss.passes.cse import Cse
 from graphloss.passes.dce import Dce
 from graphloss.passes.decompose import Decompose
@@ -30,6 +31,7 @@ DEFAULT: Final[tuple[Pass, ...]] = (
         has_grad,  # a gradient of a gradient is expanded in the next round
     ),
     Decompose(),  # no rule speaks of composites any more
+    Algebra(),  # on primitive ops, where a cost can be read off
     Cse(),  # value and gradient share their parts
     Dce(),  # drops what rules left behind
 )

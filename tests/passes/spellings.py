@@ -40,8 +40,8 @@ def rows(name: str, build: Callable[..., Tensor], saturates: bool = True) -> Spe
     return Spelling(name, {"x": ROW}, {"x": ROWS}, build, saturates)
 
 
-def labelled(name: str, build: Callable[..., Tensor]) -> Spelling:
-    return Spelling(name, {"x": ROW, "y": LABEL}, {"x": ROWS, "y": LABELS}, build)
+def labelled(name: str, build: Callable[..., Tensor], saturates: bool = True) -> Spelling:
+    return Spelling(name, {"x": ROW, "y": LABEL}, {"x": ROWS, "y": LABELS}, build, saturates)
 
 
 def pairs(name: str, build: Callable[..., Tensor], saturates: bool = True) -> Spelling:
@@ -135,7 +135,7 @@ SPELLINGS: tuple[Spelling, ...] = (
     labelled("log(softmax by hand with max)", lambda x, y: nll(softmax_shifted(x), y)),
     labelled("log_softmax by hand with max", lambda x, y: -ops.pick(
         (x - ops.reduce_max(x, 1, True)) - ops.log(ops.reduce_sum(ops.exp(x - ops.reduce_max(x, 1, True)), 1, True)), y
-    )),
+    ), saturates=False),
     labelled("cross entropy of softmax", lambda x, y: -ops.clamped_log(ops.pick(ops.softmax(x), y))),
     labelled("log of a picked softmax", lambda x, y: -ops.log(ops.pick(softmax(x), y))),
     labelled("one-hot times log", lambda x, y: -ops.reduce_sum(hot(y, x) * ops.log(ops.softmax(x)), 1)),
@@ -146,7 +146,7 @@ SPELLINGS: tuple[Spelling, ...] = (
     rows("logsumexp", lambda x: ops.log(ops.reduce_sum(ops.exp(x), 1))),
     rows("logsumexp with max", lambda x: ops.log(
         ops.reduce_sum(ops.exp(x - ops.reduce_max(x, 1, True)), 1)
-    ) + ops.reduce_max(x, 1)),
+    ) + ops.reduce_max(x, 1), saturates=False),
     rows("log of mean of exp", lambda x: ops.log(ops.reduce_mean(ops.exp(x), 1))),
     pairs("logaddexp", lambda x, z: ops.log(ops.exp(x) + ops.exp(z))),
     pairs("mixture density", mixture),

@@ -14,6 +14,7 @@ from graphloss.ir.opdef import get
 from graphloss.ir.tensor import Tensor, using
 from graphloss.ir.types import TensorType
 from graphloss.ops import registry
+from graphloss.rewrite.pattern import COMMUTATIVE
 
 assert registry
 
@@ -61,7 +62,10 @@ def shape_of(graph: Graph) -> list[object]:
                 stack.extend(reversed(missing))
                 continue
             attrs = tuple((k, str(v)) for k, v in op.attrs)
-            row = (op.type, tuple(number[n] for n in op.inputs), attrs, tuple(str(graph.types[o]) for o in op.outputs))
+            inputs = [number[n] for n in op.inputs]
+            if op.type in COMMUTATIVE:
+                inputs.sort(key=str)
+            row = (op.type, tuple(inputs), attrs, tuple(str(graph.types[o]) for o in op.outputs))
             found = next((i for i, r in enumerate(rows) if r == row), None)
             if found is None:
                 rows.append(row)

@@ -55,6 +55,28 @@ def _complement(m: Match) -> Result:
     return _signed(-sign, as_value(ops.expm1(shift)))
 
 
+def _blend(m: Match) -> Result:
+    """1 - (y·p + (1 - y)·q) = y·(1 - p) + (1 - y)·(1 - q), for p and q that cannot exceed 1."""
+    found = _one_minus(m)
+    total = None if found is None else operand(m.graph, found[1].name, "add")
+    if found is None or total is None:
+        return None
+    for first, second in (total.inputs, total.inputs[::-1]):
+        left, right = operand(m.graph, first, "mul"), operand(m.graph, second, "mul")
+        if left is None or right is None:
+            return None
+        for y, p in (left.inputs, left.inputs[::-1]):
+            for rest, q in (right.inputs, right.inputs[::-1]):
+                other = operand(m.graph, rest, "sub")
+                if other is None or m.graph.number_of(other.inputs[0]) != 1 or other.inputs[1] != y:
+                    continue
+                if all((a := lifter(m.graph).of(n)) is not None and a.positive and a.bounded for n in (p, q)):
+                    weight, against = m.graph.value(y), m.graph.value(rest)
+                    rest_p, rest_q = 1.0 - m.graph.value(p), 1.0 - m.graph.value(q)
+                    return _signed(found[0], as_value(weight * rest_p + against * rest_q))
+    return None
+
+
 def _tanh(m: Match) -> Result:
     """1 - tanh²(x), 1 - tanh(x), 1 + tanh(x)."""
     found = _one_minus(m)
@@ -153,6 +175,17 @@ RULES: Final = (
             Example(_X, lambda x: 2.0 * op.sigmoid(2.0 * x) - 1.0, lambda x: op.tanh(x)),
         ),
         stays=(Example(_X, lambda x: 1.0 - x), Example(_X, lambda x: 2.0 - op.sigmoid(x)), Example(_XY, lambda x, y: op.exp(x) - y)),
+    ),
+    Rule(
+        name="one-minus-blend", formula="1 - (y·p + (1 - y)·q) -> y·(1 - p) + (1 - y)·(1 - q), p and q probabilities",
+        why="as one-minus-scaled, for the probability of the target", numerics="more_accurate", roots=("sub", "add"), rewrite=_blend,
+        fires=(
+            Example(
+                _XY, lambda x, y: 1.0 - (y * op.sigmoid(x) + (1.0 - y) * op.sigmoid(-x)),
+                lambda x, y: y * op.sigmoid(-x) + (1.0 - y) * op.sigmoid(x),
+            ),
+        ),
+        stays=(Example(_XY, lambda x, y: 1.0 - (y * op.sigmoid(x) + (1.0 - x) * op.sigmoid(-x))),),
     ),
     Rule(
         name="one-minus-tanh", formula="1 - tanh²(x) -> 4·σ(2x)·σ(-2x); 1 ∓ tanh(x) -> 2·σ(∓2x)", why="as one-minus-scaled",
