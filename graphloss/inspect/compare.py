@@ -12,7 +12,7 @@ import numpy.typing as npt
 from graphloss import dtypes
 from graphloss.ir.graph import Graph
 from graphloss.ir.program import Program
-from graphloss.ir.variable import Variable
+from graphloss.ir.tensor import Tensor
 from graphloss.ops.evaluate import evaluate
 from graphloss.options import CompileOptions
 from graphloss.passes.pipelines import lower_only, optimise
@@ -87,7 +87,7 @@ class Comparison:
 def compare(
     program: Program,
     feed: Mapping[str, object],
-    fetch_list: Sequence[Variable | str],
+    fetch_list: Sequence[Tensor | str],
     scope: Scope | None = None,
     options: CompileOptions | None = None,
 ) -> Comparison:

@@ -10,7 +10,7 @@ from graphloss.ir import dims
 from graphloss.ir.dims import Dim
 from graphloss.ir.printer import print_graph
 from graphloss.ir.program import Program
-from graphloss.ir.variable import Variable
+from graphloss.ir.tensor import Tensor
 from graphloss.options import CompileOptions
 from graphloss.runtime.compile import Code, compile_graph
 from graphloss.schedule.kernel import Access, Column, IndexedLoad, Keep, Kernel, Load, Store, Total
@@ -98,7 +98,7 @@ class Explanation:
 
 
 def explain(
-    program: Program, fetch_list: Sequence[Variable | str] = (), options: CompileOptions | None = None
+    program: Program, fetch_list: Sequence[Tensor | str] = (), options: CompileOptions | None = None
 ) -> Explanation:
     """Compiles `program` for these fetches and says what happened.
 

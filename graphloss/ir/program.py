@@ -13,6 +13,7 @@ from graphloss.ir.location import user_location
 from graphloss.ir.parameter import Parameter
 from graphloss.ir.reach import late_gradient
 from graphloss.ir.snapshot import snapshot
+from graphloss.ir.tensor import Tensor
 from graphloss.ir.text import program_of_text, text_of_program
 from graphloss.ir.variable import Variable
 
@@ -95,7 +96,7 @@ class Program:
         """
         return cloned(self, Program(self.name), for_test)
 
-    def snapshot(self, fetches: Sequence[Variable | str] = ()) -> Graph:
+    def snapshot(self, fetches: Sequence[Tensor | str] = ()) -> Graph:
         """The program as a frozen graph in SSA form that computes `fetches`, in their order, and every effect.
 
         Raises:

@@ -12,6 +12,7 @@ from graphloss.ir.graph import Attr, Graph, Op
 from graphloss.ir.linear import Linear, grad_parts, linearise
 from graphloss.ir.opdef import get
 from graphloss.ir.operator import GRAD
+from graphloss.ir.tensor import Tensor
 from graphloss.ir.types import TensorType
 from graphloss.ir.variable import Variable
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from graphloss.ir.program import Program
 
 
-def snapshot(program: Program, fetches: Sequence[Variable | str] = ()) -> Graph:
+def snapshot(program: Program, fetches: Sequence[Tensor | str] = ()) -> Graph:
     """The graph of `program`: what the fetches need, and writes, random ops and what they need; nothing else.
 
     Reads after a write see the written value; a fetch gives a variable's last version. Types are inferred anew, from
@@ -60,7 +61,7 @@ def snapshot(program: Program, fetches: Sequence[Variable | str] = ()) -> Graph:
     )
 
 
-def _fetched(program: Program, fetch: Variable | str) -> str:
+def _fetched(program: Program, fetch: Tensor | str) -> str:
     if isinstance(fetch, str):
         return program.var(fetch).name
     if not isinstance(fetch, Variable):

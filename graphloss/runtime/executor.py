@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy.typing as npt
 
@@ -18,6 +18,7 @@ from graphloss.errors import (
 )
 from graphloss.ir.defaults import default_main_program
 from graphloss.ir.program import Program
+from graphloss.ir.tensor import Tensor
 from graphloss.ir.variable import Variable
 from graphloss.options import CompileOptions
 from graphloss.passes.partial import split
@@ -30,6 +31,8 @@ from graphloss.runtime.partial import Partials, partials
 from graphloss.runtime.scope import Scope, global_scope
 
 Array = npt.NDArray[Any]
+Feeds: TypeAlias = Mapping[str, object] | Sequence[Mapping[str, object]] | None
+Fetches: TypeAlias = Sequence[Tensor | str] | Tensor | str | None
 _DEFAULT = CompileOptions()
 
 
@@ -60,11 +63,44 @@ class Executor:
         """A later `run` is a ClosedError."""
         self._closed = True
 
+    @overload
+    def run(
+        self,
+        program: Program | CompiledProgram | None = ...,
+        feed: Feeds = ...,
+        fetch_list: Fetches = ...,
+        feed_var_name: str = ...,
+        fetch_var_name: str = ...,
+        scope: Scope | None = ...,
+        return_numpy: bool = ...,
+        use_program_cache: bool = ...,
+        return_merged: bool = ...,
+        use_prune: bool = ...,
+        partial: Literal[False] = ...,
+    ) -> list[Array]: ...
+
+    @overload
+    def run(
+        self,
+        program: Program | CompiledProgram | None = ...,
+        feed: Feeds = ...,
+        fetch_list: Fetches = ...,
+        feed_var_name: str = ...,
+        fetch_var_name: str = ...,
+        scope: Scope | None = ...,
+        return_numpy: bool = ...,
+        use_program_cache: bool = ...,
+        return_merged: bool = ...,
+        use_prune: bool = ...,
+        *,
+        partial: Literal[True],
+    ) -> Partials: ...
+
     def run(
         self,
         program: Program | CompiledProgram | None = None,
-        feed: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None,
-        fetch_list: Sequence[Variable | str] | Variable | str | None = None,
+        feed: Feeds = None,
+        fetch_list: Fetches = None,
         feed_var_name: str = "feed",
         fetch_var_name: str = "fetch",
         scope: Scope | None = None,
