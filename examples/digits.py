@@ -70,6 +70,7 @@ def build(seed: int) -> Model:
         loss = gl.layers.mean(gl.layers.cross_entropy(prob, y))
         test = main.clone(for_test=True)
         gl.optimizer.SGD(learning_rate=RATE).minimize(loss)
+    assert isinstance(prob, gl.Variable) and isinstance(loss, gl.Variable)
     return Model(main, startup, test, prob, loss)
 
 
@@ -218,6 +219,7 @@ def loss_times(console: Console) -> None:
         y = gl.data(name="y", shape=[None, 1], dtype="int64")
         loss = gl.layers.mean(gl.layers.cross_entropy(gl.layers.softmax(logits), y))
         (gradient,) = gl.gradients([loss], [logits])
+    assert gradient is not None
     exe = gl.Executor(gl.CPUPlace())
 
     def compiled() -> tuple[float, Images]:
@@ -241,7 +243,9 @@ def loss_times(console: Console) -> None:
             v.stop_gradient = False
             value = gl.layers.mean(gl.layers.cross_entropy(gl.layers.softmax(v), gl.dygraph.to_variable(labels)))
             value.backward()
-            return float(value.numpy().sum()), v.gradient()
+            grad = v.gradient()
+            assert grad is not None
+            return float(value.numpy().sum()), grad
 
     calls: dict[str, Callable[[], tuple[float, Images]]] = {
         "compiled": compiled, "NumPy, by hand": by_hand, "eager": eager
