@@ -1,6 +1,8 @@
 """The public names of graphloss; nothing else is public."""
 
 from graphloss import clip, dygraph, gluon, initializer, inspect, layers, nn, optimizer, regularizer
+from graphloss.dygraph import disable_dygraph, enable_dygraph
+from graphloss.dygraph import enabled as in_dygraph_mode
 from graphloss.inspect.compare import compare
 from graphloss.inspect.explain import explain
 from graphloss.ir import unique_name
@@ -47,12 +49,15 @@ __all__ = [
     "data",
     "default_main_program",
     "default_startup_program",
+    "disable_dygraph",
     "dygraph",
+    "enable_dygraph",
     "explain",
     "get_num_threads",
     "global_scope",
     "gluon",
     "gradients",
+    "in_dygraph_mode",
     "initializer",
     "inspect",
     "is_compiled_with_cuda",
