@@ -121,9 +121,8 @@ class Rewriter(GraphBuilder):
     def _sweep(self, op: Op) -> None:
         self.like(op)
         self._firings = 0
-        inputs = tuple(self._replaced.get(n, n) for n in op.inputs)
-        if inputs != op.inputs:
-            op = replace(op, inputs=inputs)
+        if not self._replaced.keys().isdisjoint(op.inputs):
+            op = replace(op, inputs=tuple(self._replaced.get(n, n) for n in op.inputs))
         if not self._pinned.isdisjoint(op.outputs):
             self._emit(op)
             return
@@ -202,11 +201,7 @@ class Rewriter(GraphBuilder):
             if new in own and new not in rename:
                 rename[new] = old
         final = {old: rename.get(new, new) for old, new in self._replaced.items()}
-        ops = []
-        for op in self.ops:
-            inputs = tuple(rename.get(n, n) for n in op.inputs)
-            outputs = tuple(rename.get(n, n) for n in op.outputs)
-            ops.append(op if inputs == op.inputs and outputs == op.outputs else replace(op, inputs=inputs, outputs=outputs))
+        ops = [_renamed(op, rename) for op in self.ops] if rename else self.ops
         for new, old in rename.items():
             self.types[old] = self.types[new]
         return self.finish(
@@ -216,6 +211,14 @@ class Rewriter(GraphBuilder):
         )
 
 
+def _renamed(op: Op, rename: Mapping[str, str]) -> Op:
+    if rename.keys().isdisjoint(op.inputs) and rename.keys().isdisjoint(op.outputs):
+        return op
+    return replace(
+        op, inputs=tuple(rename.get(n, n) for n in op.inputs), outputs=tuple(rename.get(n, n) for n in op.outputs)
+    )
+
+
 def _key(op: str, inputs: tuple[str, ...], attrs: tuple[tuple[str, Attr], ...]) -> _Key:
     # 0.0 and -0.0 are equal and hash alike, but are two constants; a NaN is not equal to itself
-    return op, inputs, tuple((k, repr(v) if isinstance(v, float) else v) for k, v in attrs)
+    return op, inputs, tuple([(k, repr(v) if isinstance(v, float) else v) for k, v in attrs])

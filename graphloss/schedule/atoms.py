@@ -34,6 +34,8 @@ class Atoms:
 
     def resolve(self, atoms: Iterable[int]) -> tuple[int, ...]:
         """Representatives, with split atoms replaced by their parts."""
+        if not self._parts:
+            return tuple(map(self.find, atoms))
         out: list[int] = []
         stack = list(atoms)[::-1]
         while stack:
@@ -49,6 +51,10 @@ class Atoms:
         """Strides by resolved atom; the parts of a split atom share its stride in row-major order."""
         out: dict[int, Dim] = {}
         for a, stride in strides:
+            a = self.find(a)
+            if a not in self._parts:
+                out[a] = dims.add(out.get(a, 0), stride)
+                continue
             parts: list[tuple[int, Dim]] = []
             for part in reversed(self.resolve((a,))):
                 parts.append((part, stride))
