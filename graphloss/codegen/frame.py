@@ -162,6 +162,13 @@ class Frame:
         space.type = POINTER  # llvmlite types the address of stack space
         return space
 
+    def shared_stack(self, dtype: str, count: int) -> ir.Value:
+        """As `stack`, the same space for all who ask: for what is not kept."""
+        key = ("stack", dtype, count)
+        if key not in self._words:
+            self._words[key] = self.stack(dtype, count)
+        return self._words[key]
+
     # nodes
 
     def expect(self, position: int, kind: type[A]) -> A:
@@ -182,15 +189,10 @@ class Frame:
         with self.builder.if_then(lanes.reduce_or(bad), likely=None):
             first, distance = place.rows()
             bits = self.builder.zext(self.builder.bitcast(bad, ir.IntType(lanes.width)), I64)
-            values = self._report_space()
+            values = self.shared_stack("int64", lanes.width)
             wide = self.builder.store(found, values)
             wide.align = LINE
             self.builder.call(report_function(lanes.module), [self.status(slot), bits, values, first, distance])
-
-    def _report_space(self) -> ir.Value:
-        if "report" not in self._words:
-            self._words["report"] = self.stack("int64", self.lanes.width)
-        return self._words["report"]
 
 
 def report_function(module: ir.Module) -> ir.Function:

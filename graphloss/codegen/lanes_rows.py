@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from llvmlite import ir
 
@@ -67,6 +68,18 @@ class _Columns:
             one.store(one.element(base, i64(r), self.held), one.convert(scalar, self.dtype, self.held), self.held)
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Where a tile of rows lies in memory, on the stack, and where it is read or written whole."""
+
+    memory: ir.Value
+    distance: ir.Value
+    spare: ir.Value
+    spare_distance: ir.Value
+    base: ir.Value
+    between: ir.Value
+
+
 class _Tile:
     """As many rows as there are lanes, from row `first` on, of which `left` exist."""
 
@@ -76,7 +89,7 @@ class _Tile:
     ) -> None:  # fmt: skip
         self.frame, self.plan, self.chunk, self.columns, self.row = frame, plan, chunk, columns, row
         self.lanes, self.builder = frame.lanes, frame.builder
-        self.first = first
+        self.first, self.left = first, left
         self.axes = lane_axes(frame, first)
         self.mask = self.lanes.first(left)
         self.full = self.builder.icmp_signed(">=", left, i64(self.lanes.width))
@@ -173,43 +186,46 @@ class _Tile:
             and transpose.can_transpose(self.lanes.width, self.row)
         )
 
-    def _start(self, access: Access, dtype: str) -> tuple[ir.Value, ir.Value]:
-        first = self.axes[0]
-        assert isinstance(first, Ramp)
-        return self.frame.address(access, {0: first.base}, dtype), self.frame.dim(access.strides[0])
-
     def _load(self, access: Access, dtype: str) -> list[ir.Value]:
-        lanes, builder = self.lanes, self.builder
-        base, distance = self._start(access, dtype)
-        with builder.if_else(self.full) as (full, tail):
-            with full:
-                whole = transpose.load_columns(lanes, base, distance, self.row, dtype)
-                from_full = builder.block
-            with tail:
-                offsets = lanes.mul(lanes.iota("int64"), lanes.splat(distance))
-                rest = [
-                    lanes.gather(lanes.element(base, i64(r), dtype), offsets, dtype, self.mask)
-                    for r in range(self.row)
-                ]
-                from_tail = builder.block
-        found = []
-        for a, b in zip(whole, rest, strict=True):
-            phi = builder.phi(a.type)
-            phi.add_incoming(a, from_full)
-            phi.add_incoming(b, from_tail)
-            found.append(phi)
-        return found
+        rows = self._rows(access, dtype)
+        with self.builder.if_then(self.builder.not_(self.full)):
+            self._copy(rows.memory, rows.distance, rows.spare, rows.spare_distance, dtype)
+        return transpose.load_columns(self.lanes, rows.base, rows.between, self.row, dtype)
 
     def _store(self, access: Access, columns: list[ir.Value], dtype: str) -> None:
+        rows = self._rows(access, dtype)
+        transpose.store_columns(self.lanes, rows.base, rows.between, columns, dtype)
+        with self.builder.if_then(self.builder.not_(self.full)):
+            self._copy(rows.spare, rows.spare_distance, rows.memory, rows.distance, dtype)
+
+    def _rows(self, access: Access, dtype: str) -> _Rows:
+        """A tile of rows that all exist: those in memory, or for the last tile of a chunk a copy on the stack."""
+        first = self.axes[0]
+        assert isinstance(first, Ramp)
+        memory = self.frame.address(access, {0: first.base}, dtype)
+        distance = self.frame.dim(access.strides[0])
+        # One distance for both keeps the addresses of the rows constant.
+        same = access.strides[0] == self.row
+        spare_distance = distance if same else i64(self.row)
+        spare = self.frame.shared_stack(dtype, self.lanes.width * self.row)
+        base = self.builder.select(self.full, memory, spare)
+        between = distance if same else self.builder.select(self.full, distance, spare_distance)
+        return _Rows(memory, distance, spare, spare_distance, base, between)
+
+    def _copy(self, source: ir.Value, gap: ir.Value, target: ir.Value, target_gap: ir.Value, dtype: str) -> None:
+        """The rows that exist, from `source` to `target`."""
         lanes, builder = self.lanes, self.builder
-        base, distance = self._start(access, dtype)
-        with builder.if_else(self.full) as (full, tail):
-            with full:
-                transpose.store_columns(lanes, base, distance, columns, dtype)
-            with tail:
-                offsets = lanes.mul(lanes.iota("int64"), lanes.splat(distance))
-                for r, column in enumerate(columns):
-                    lanes.scatter(lanes.element(base, i64(r), dtype), offsets, column, dtype, self.mask)
+
+        def row(number: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
+            here = lanes.element(source, flow.mul(builder, number, gap), dtype)
+            there = lanes.element(target, flow.mul(builder, number, target_gap), dtype)
+            for c in range(0, self.row, lanes.width):
+                mask = lanes.first(i64(self.row - c))
+                value = lanes.masked_load(lanes.element(here, i64(c), dtype), mask, dtype)
+                lanes.masked_store(lanes.element(there, i64(c), dtype), mask, value, dtype)
+            return []
+
+        flow.for_loop(builder, i64(0), self.left, 1, [], row)
 
     # reductions
 
