@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from graphloss import ops
+from graphloss.ir.builder import Value
+from graphloss.ir.dims import Dim
 from graphloss.ir.graph import Graph
 from graphloss.ir.tensor import apply
 from graphloss.passes import fold
@@ -148,19 +150,25 @@ def _where(m: Match) -> Result:
     down = operand(m.graph, condition.name, "logical_not")
     if down is not None:
         return ops.where(m.graph.value(down.inputs[0]), y, x)
-    first = operand(m.graph, x.name, "where")
-    if first is not None and first.inputs[0] == condition.name and m.graph.type_of(first.inputs[1]).shape == x.type.shape:
-        return ops.where(condition, m.graph.value(first.inputs[1]), y)
-    second = operand(m.graph, y.name, "where")
-    if second is not None and second.inputs[0] == condition.name and m.graph.type_of(second.inputs[2]).shape == y.type.shape:
-        return ops.where(condition, x, m.graph.value(second.inputs[2]))
-    return None
+    taken, other = _taken(m, x, condition, 1), _taken(m, y, condition, 2)
+    if taken is None and other is None:
+        return None
+    return ops.where(condition, x if taken is None else taken, y if other is None else other)
 
 
-def _joined(m: Match) -> tuple[object, ...]:
+def _taken(m: Match, side: Value, condition: Value, place: int) -> Value | None:
+    """What `side` is where it is looked at, if it is a choice by the same condition."""
+    inner = operand(m.graph, side.name, "where")
+    if inner is None or inner.inputs[0] != condition.name:
+        return None
+    found = m.graph.value(inner.inputs[place])
+    return found if found.type.shape == side.type.shape else None
+
+
+def _joined(m: Match) -> tuple[Dim, ...]:
     shapes = [t.type.shape for t in m.inputs]
     rank = max(map(len, shapes))
-    padded = [(1,) * (rank - len(s)) + s for s in shapes]
+    padded: list[tuple[Dim, ...]] = [(1,) * (rank - len(s)) + s for s in shapes]
     return tuple(next((d for d in column if d != 1), 1) for column in zip(*padded, strict=True))
 
 
@@ -207,11 +215,13 @@ def _move(m: Match) -> Result:
             return None
         first = inner.attr["perm"]
         assert isinstance(first, tuple)
-        return ops.transpose(m.graph.value(inner.inputs[0]), tuple(int(first[int(p)]) for p in perm))  # type: ignore[arg-type]
+        return ops.transpose(m.graph.value(inner.inputs[0]),
+            tuple(int(first[int(p)]) for p in perm))  # type: ignore[arg-type]
     if m.op.type == "squeeze":
         added = operand(m.graph, x.name, "unsqueeze")
         source = None if added is None else m.graph.value(added.inputs[0])
-        if source is not None and added is not None and _places(added.attr["axes"], x.type.rank) == _places(attr["axes"], x.type.rank):
+        if source is not None and added is not None and _places(added.attr["axes"],
+            x.type.rank) == _places(attr["axes"], x.type.rank):
             return source
         return x if attr["axes"] == () else None
     shape = attr["shape"]
@@ -234,70 +244,83 @@ RULES: Final[tuple[Rule, ...]] = (
     *(r for r in normal.RULES if r.name not in ("logsumexp-keeps", "cast-of-one-hot")),
     *fold.RULES,
     Rule(
-        name="copy", formula="assign(x), detach(x) -> x", why="no derivative is taken any more", numerics="exact", roots=("assign", "detach"),
+        name="copy", formula="assign(x), detach(x) -> x", why="no derivative is taken any more", numerics="exact",
+        roots=("assign", "detach"),
         rewrite=_assign,
         fires=(Example(_X, lambda x: op.exp(op.detach(op.assign(x))), lambda x: op.exp(x)),),
         stays=(Example(_X, lambda x: op.exp(x)),),
     ),
     Rule(
-        name="division-by-power-of-two", formula="x / 2^k -> x·2^-k", why="a multiplication costs a quarter", numerics="exact", roots=("div",),
+        name="division-by-power-of-two", formula="x / 2^k -> x·2^-k", why="a multiplication costs a quarter",
+        numerics="exact", roots=("div",),
         rewrite=_division,
         fires=(Example(_X, lambda x: x / 4.0, lambda x: x * 0.25),),
         stays=(Example(_X, lambda x: x / 3.0), Example(_X, lambda x: 4.0 / x)),
     ),
     Rule(
-        name="product-of-numbers", formula="c·(d·x) -> (c·d)·x, c or d a power of two", why="one multiplication fewer, rounded the same",
+        name="product-of-numbers", formula="c·(d·x) -> (c·d)·x, c or d a power of two",
+        why="one multiplication fewer, rounded the same",
         numerics="exact", roots=("mul",), rewrite=_product_of_numbers,
         fires=(Example(_X, lambda x: 0.5 * (3.0 * x), lambda x: 1.5 * x),),
         stays=(Example(_X, lambda x: 0.3 * (0.7 * x)),),
     ),
     Rule(
-        name="negation-outside", formula="(-x)·y -> -(x·y); c·(-x) -> (-c)·x; x / (-y) -> -(x / y)", why="negations meet and cancel",
+        name="negation-outside", formula="(-x)·y -> -(x·y); c·(-x) -> (-c)·x; x / (-y) -> -(x / y)",
+        why="negations meet and cancel",
         numerics="exact", roots=("mul", "div"), rewrite=_minus_times,
         fires=(
-            Example(_XY, lambda x, y: (-x) * y, lambda x, y: -(x * y)), Example(_X, lambda x: 3.0 * (-x), lambda x: -3.0 * x),
+            Example(_XY, lambda x, y: (-x) * y, lambda x, y: -(x * y)),
+            Example(_X, lambda x: 3.0 * (-x), lambda x: -3.0 * x),
             Example(_XY, lambda x, y: (-x) / (-y), lambda x, y: x / y),
         ),
         stays=(Example(_XY, lambda x, y: x * y),),
     ),
     Rule(
-        name="negation-of-product", formula="-(c·x) -> (-c)·x", why="one operation fewer", numerics="exact", roots=("neg",),
+        name="negation-of-product", formula="-(c·x) -> (-c)·x", why="one operation fewer", numerics="exact",
+        roots=("neg",),
         rewrite=_minus_product,
         fires=(Example(_X, lambda x: -(3.0 * x), lambda x: -3.0 * x),),
         stays=(Example(_XY, lambda x, y: -(x * y)),),
     ),
     Rule(
-        name="sum-of-less", formula="Σ -x -> -Σ x; ΣΣ x -> Σ x; Σ over axes of 1 -> squeeze", why="one pass fewer", numerics="reassociates",
+        name="sum-of-less", formula="Σ -x -> -Σ x; ΣΣ x -> Σ x; Σ over axes of 1 -> squeeze", why="one pass fewer",
+        numerics="reassociates",
         roots=("reduce_sum",), rewrite=_sum,
         fires=(
             Example(_X, lambda x: op.reduce_sum(-x, axes=(1,)), lambda x: -op.reduce_sum(x, axes=(1,))),
-            Example(_X, lambda x: op.reduce_sum(op.reduce_sum(x, axes=(1,)), axes=(0,)), lambda x: op.reduce_sum(x, axes=(0, 1))),
+            Example(_X, lambda x: op.reduce_sum(op.reduce_sum(x, axes=(1,)), axes=(0,)),
+                lambda x: op.reduce_sum(x, axes=(0, 1))),
             Example(
-                {"x": "f32[N, 1]"}, lambda x: op.reduce_sum(op.exp(x), axes=(1,)), lambda x: op.squeeze(op.exp(x), axes=(1,)),
+                {"x": "f32[N, 1]"}, lambda x: op.reduce_sum(op.exp(x), axes=(1,)),
+                lambda x: op.squeeze(op.exp(x), axes=(1,)),
             ),
         ),
         stays=(Example(_X, lambda x: op.reduce_sum(x, axes=(1,))),),
     ),
     Rule(
-        name="power-by-number", formula="x^1 -> x, x^2 -> x·x, x^3 -> x·(x·x), x^-1 -> 1/x", why="a power costs forty additions",
+        name="power-by-number", formula="x^1 -> x, x^2 -> x·x, x^3 -> x·(x·x), x^-1 -> 1/x",
+        why="a power costs forty additions",
         numerics="more_accurate", roots=("pow",), rewrite=_power,
         fires=(Example(_X, lambda x: op.pow(x, 2.0), lambda x: op.square(x)),),
         stays=(Example(_X, lambda x: op.pow(x, 0.5)),),
     ),
     Rule(
-        name="root-of-square", formula="√(x·x) -> |x|", why="x·x overflows where |x| does not", numerics="more_accurate", roots=("sqrt",),
+        name="root-of-square", formula="√(x·x) -> |x|", why="x·x overflows where |x| does not",
+        numerics="more_accurate", roots=("sqrt",),
         rewrite=_root_of_square,
         fires=(Example(_X, lambda x: op.sqrt(op.square(x)), lambda x: op.abs(x)),),
         stays=(Example(_XY, lambda x, y: op.sqrt(x * y)),),
     ),
     Rule(
-        name="sign-that-does-not-matter", formula="|-x| -> |x|; (-x)² -> x²; |x|² -> x²", why="one operation fewer", numerics="exact",
+        name="sign-that-does-not-matter", formula="|-x| -> |x|; (-x)² -> x²; |x|² -> x²", why="one operation fewer",
+        numerics="exact",
         roots=("abs", "square"), rewrite=_even,
         fires=(Example(_X, lambda x: op.square(-x), lambda x: op.square(x)),),
         stays=(Example(_X, lambda x: op.exp(-x)),),
     ),
     Rule(
-        name="choice", formula="where(True, x, y) -> x; where(c, x, x) -> x; where(c, where(c, x, z), y) -> where(c, x, y)",
+        name="choice",
+        formula="where(True, x, y) -> x; where(c, x, x) -> x; where(c, where(c, x, z), y) -> where(c, x, y)",
         why="one choice fewer", numerics="exact", roots=("where",), rewrite=_where,
         fires=(
             Example(_CXY, lambda c, x, y: op.where(c, op.where(c, x, y), 0.0), lambda c, x, y: op.where(c, x, 0.0)),
@@ -307,28 +330,35 @@ RULES: Final[tuple[Rule, ...]] = (
         stays=(Example({**_CXY, "d": "bool[N, C]"}, lambda c, x, y, d: op.where(c, op.where(d, x, y), 0.0)),),
     ),
     Rule(
-        name="select-once", formula="where(c, where(c, x, z)·y, w) -> where(c, x·y, w)", why="one choice fewer", numerics="exact",
+        name="select-once", formula="where(c, where(c, x, z)·y, w) -> where(c, x·y, w)", why="one choice fewer",
+        numerics="exact",
         roots=("where",), rewrite=_select_once,
-        fires=(Example(_CXY, lambda c, x, y: op.where(c, op.where(c, x, 0.0) * y, 0.0), lambda c, x, y: op.where(c, x * y, 0.0)),),
+        fires=(Example(_CXY, lambda c, x, y: op.where(c, op.where(c, x, 0.0) * y, 0.0), lambda c, x,
+            y: op.where(c, x * y, 0.0)),),
         stays=(Example({**_CXY, "d": "bool[N, C]"}, lambda c, x, y, d: op.where(c, op.where(d, x, 0.0) * y, 0.0)),),
     ),
     Rule(
-        name="cast-back", formula="cast(x) to its own dtype -> x; float32 to float64 and back -> x", why="nothing to compute",
+        name="cast-back", formula="cast(x) to its own dtype -> x; float32 to float64 and back -> x",
+        why="nothing to compute",
         numerics="exact", roots=("cast",), rewrite=_cast,
         fires=(
             Example(
-                {"x": "i32[N]", "y": "i32[N]"}, lambda x, y: op.cast(op.cast(x, dtype="int64"), dtype="int32") + y, lambda x, y: x + y,
+                {"x": "i32[N]", "y": "i32[N]"}, lambda x, y: op.cast(op.cast(x, dtype="int64"), dtype="int32") + y,
+                lambda x, y: x + y,
             ),
         ),
         stays=(Example({"x": "i64[N]"}, lambda x: op.cast(op.cast(x, dtype="int32"), dtype="int64")),),
     ),
     Rule(
-        name="moves-that-meet", formula="transpose(transpose(x)), reshape(reshape(x)), squeeze(unsqueeze(x)), broadcast_to to its own shape",
-        why="one move at most", numerics="exact", roots=("transpose", "reshape", "broadcast_to", "squeeze"), rewrite=_move,
+        name="moves-that-meet",
+        formula="transpose(transpose(x)), reshape(reshape(x)), squeeze(unsqueeze(x)), broadcast_to to its own shape",
+        why="one move at most", numerics="exact", roots=("transpose", "reshape", "broadcast_to", "squeeze"),
+        rewrite=_move,
         fires=(
             Example(_X, lambda x: op.exp(op.transpose(op.transpose(x, perm=(1, 0)), perm=(1, 0))), lambda x: op.exp(x)),
             Example(
-                {"x": "f32[4, 6]"}, lambda x: op.reshape(op.reshape(x, shape=(2, 12)), shape=(8, 3)), lambda x: op.reshape(x, shape=(8, 3)),
+                {"x": "f32[4, 6]"}, lambda x: op.reshape(op.reshape(x, shape=(2, 12)), shape=(8, 3)),
+                lambda x: op.reshape(x, shape=(8, 3)),
             ),
         ),
         stays=(Example(_X, lambda x: op.transpose(x, perm=(1, 0))),),

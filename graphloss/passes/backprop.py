@@ -1,9 +1,13 @@
 """Reverse accumulation over a list of applied ops: for the differentiate pass and for the eager tape.
 
-It is select-aware. A cotangent may carry a predicate: it is its value where the predicate holds and 0 elsewhere, whatever its value
-says there. `where` gives its two operands such cotangents without computing anything; products, quotients and moves of axes hand
-the predicate on; a sum, a matrix product or anything else first selects. So an untaken branch contributes exactly 0, even where
-the derivative of what was not taken is inf or NaN, and a cotangent is selected at most where it is summed and at its end.
+It is select-aware. A cotangent may carry a predicate: it is its value where the predicate holds and 0 elsewhere,
+whatever its value
+says there. `where` gives its two operands such cotangents without computing anything; products, quotients and moves of
+axes hand
+the predicate on; a sum, a matrix product or anything else first selects. So an untaken branch contributes exactly 0,
+even where
+the derivative of what was not taken is inf or NaN, and a cotangent is selected at most where it is summed and at its
+end.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from graphloss.ir.builder import Value
 from graphloss.ir.opdef import OpDef
 from graphloss.ir.tensor import Mode, Tensor, current, using
 from graphloss.ir.types import TensorType
+from graphloss.ops import rules
 
 # Ops that move elements and for which a predicate of the same shape moves along.
 _MOVES: Final = frozenset({"squeeze", "unsqueeze", "transpose"})
@@ -115,6 +120,10 @@ class CotangentMode:
             return result(first.predicate)
         if op.name in _MOVES:
             return result(self.inner.apply(op, (_padded(first.predicate, first.type.rank),), attrs)[0])
+        if op.name == "place":
+            axis, rank = attrs["axis"], first.type.rank
+            assert isinstance(axis, int)
+            return result(ops.unsqueeze(_padded(first.predicate, rank), rules.axis_of(axis, rank + 1)))
         if op.name == "reshape" and first.predicate.type.shape == first.type.shape:
             return result(self.inner.apply(op, (first.predicate,), attrs)[0])
         if op.name == "reduce_sum":
@@ -122,16 +131,16 @@ class CotangentMode:
         return None
 
     def _sum(self, op: OpDef, x: Masked, attrs: Mapping[str, object]) -> Tensor:
-        """Selects, then sums; the predicate goes on where it is the same along the axes summed."""
+        """Hands the predicate on where it is the same along the axes summed; else selects, then sums."""
         rank = x.type.rank
         axes, keepdims = attrs["axes"], attrs["keepdims"]
         assert axes is None or isinstance(axes, tuple)
         gone = {a % rank for a in axes} if axes is not None else set(range(rank))
-        total = self.inner.apply(op, (x.select(),), attrs)[0]
         lead = rank - x.predicate.type.rank
         shape = (1,) * lead + x.predicate.type.shape
         if any(shape[a] != 1 for a in gone) or len(gone) == rank:
-            return total
+            return self.inner.apply(op, (x.select(),), attrs)[0]
+        total = self.inner.apply(op, (x.value,), attrs)[0]
         if keepdims:
             return Masked(total, x.predicate)
         predicate = _padded(x.predicate, rank)
@@ -177,7 +186,8 @@ def backprop(
 ) -> list[Tensor | None]:
     """The cotangent of each of `wanted`, None where no path leads to it.
 
-    `applied` is in the order of computation; `seeds` are (target, its cotangent); nothing flows into `stopped`. `enter` is called
+    `applied` is in the order of computation; `seeds` are (target, its cotangent); nothing flows into `stopped`.
+    `enter` is called
     before the rule of an op runs. Builds in the current mode.
 
     Raises:

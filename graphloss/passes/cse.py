@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from graphloss.ir.graph import Graph, Op
@@ -16,21 +17,21 @@ class Cse:
     name: str = "cse"
 
     def __call__(self, graph: Graph, trace: Trace) -> Graph:
-        return _Merger(graph, (), trace, self.name, pinned(graph)).run()
+        return _Merger(graph, trace, self.name, pinned(graph)).run()
 
 
 class _Merger(Rewriter):
-    """The driver makes one op of equal ones in any case; this puts the operands of commutative ops in one order first."""
+    """The driver makes one op of equal ones in any case; this gives the operands of a commutative op one order."""
+
+    def __init__(self, graph: Graph, trace: Trace, name: str, pinned: Collection[str]) -> None:
+        super().__init__(graph, (), trace, name, pinned)
+        self._met: set[tuple[str, str, str]] = set()
 
     def _sweep(self, op: Op) -> None:
         if op.type in COMMUTATIVE and len(op.inputs) == 2 and op.attr.get("tie", "half") == "half":
             x, y = (self._replaced.get(n, n) for n in op.inputs)
-            if (y, x) in self._orders.setdefault(op.type, set()):
+            if (op.type, y, x) in self._met:
                 op = replace(op, inputs=(y, x))
             else:
-                self._orders[op.type].add((x, y))
+                self._met.add((op.type, x, y))
         super()._sweep(op)
-
-    @property
-    def _orders(self) -> dict[str, set[tuple[str, str]]]:
-        return self.__dict__.setdefault("_seen_orders", {})

@@ -42,6 +42,7 @@ def _expansion(op: OpDef) -> Rule:
         return tuple(expand(m.inputs, m.op.attr))
 
     return Rule(
-        name=f"expand-{op.name}", formula=f"{op.name} = {op.formula or 'its definition'}", why="the scheduler knows primitive ops only",
+        name=f"expand-{op.name}", formula=f"{op.name} = {op.formula or 'its definition'}",
+        why="the scheduler knows primitive ops only",
         numerics="exact", roots=(op.name,), rewrite=build,
     )  # fmt: skip

@@ -34,7 +34,8 @@ RULES: Final = (
         name="number", formula="f(c, d) -> the number that it is", why="nothing to compute in a run", numerics="exact",
         roots=tuple(o.name for o in all_ops() if o.scalar is not None and o.inputs), rewrite=_fold,
         fires=(
-            Example(_X, lambda x: x + (op.sqrt(op.fill(shape=(), dtype="float64", value=4.0)) * 3.0), lambda x: x + 6.0),
+            Example(_X, lambda x: x + (op.sqrt(op.fill(shape=(), dtype="float64", value=4.0)) * 3.0),
+                lambda x: x + 6.0),
         ),
         stays=(
             Example(_X, lambda x: x * 0.0), Example(_X, lambda x: x - x),

@@ -49,7 +49,8 @@ LOWER: Final[tuple[Pass, ...]] = (
 def optimise(
     graph: Graph, options: CompileOptions | None = None, trace: Trace | None = None, observer: Observer | None = None
 ) -> Graph:
-    """`graph` in primitive ops: stabilised, differentiated and simplified, or only lowered where `options.passes` is False."""
+    """`graph` in primitive ops: stabilised, differentiated and simplified, or only lowered where `options.passes`
+    is False."""
     passes = LOWER if options is not None and not options.passes else DEFAULT
     return run(passes, graph, trace, observer)
 

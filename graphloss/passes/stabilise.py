@@ -12,7 +12,7 @@ from graphloss.rewrite.driver import rewrite
 from graphloss.rewrite.rule import Rule
 from graphloss.rewrite.trace import Trace
 
-# The first rule that fits an op wins: normal forms, then named composites, then the general mechanism, then what it leaves.
+# The first rule that fits an op wins: normal forms, named composites, the general mechanism, and what it leaves.
 RULES: Final[tuple[Rule, ...]] = (*normal.RULES, *placing.RULES, *compose.RULES, *shift.RULES, *cancel.RULES)
 
 

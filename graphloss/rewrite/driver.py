@@ -1,7 +1,9 @@
 """The driver: applies rules to a graph until none fires any more.
 
-One sweep in topological order is enough. A rule looks only at an op and at what defines its operands, and all of these have been
-rewritten before; what a rule builds goes through the same rules before it is emitted. So the sweep ends at a fixed point and its
+One sweep in topological order is enough. A rule looks only at an op and at what defines its operands, and all of these
+have been
+rewritten before; what a rule builds goes through the same rules before it is emitted. So the sweep ends at a fixed
+point and its
 cost is linear in the ops that it emits.
 """
 
@@ -34,7 +36,8 @@ def rewrite(
 ) -> Graph:
     """`graph` with `rules` applied to a fixed point; the first rule that fits an op wins.
 
-    Equal ops become one. `pinned` values are neither replaced nor looked through. Fetches keep their places: one whose value now is
+    Equal ops become one. `pinned` values are neither replaced nor looked through. Fetches keep their places: one whose
+    value now is
     another name's is renamed. Ops that nothing needs any more are left to `dce`.
 
     Raises:
@@ -108,7 +111,8 @@ class Rewriter(GraphBuilder):
         outputs = None if key is None else self._known.get(key)
         if outputs is None:
             types = op.infer([self.types[n] for n in names], attrs, self.equations)
-            draft = Op(op.name, tuple(names), tuple(f"?{i}" for i in range(len(types))), frozen, self.role, self.loc, self.scope)
+            draft = Op(op.name, tuple(names), tuple(f"?{i}" for i in range(len(types))), frozen, self.role, self.loc,
+                self.scope)
             outputs = self._attempt(draft, types)
             if outputs is None:
                 outputs = tuple(self.fresh(op.name) for _ in types)
@@ -139,7 +143,8 @@ class Rewriter(GraphBuilder):
             self._known[key] = found
 
     def _attempt(self, op: Op, types: Sequence[TensorType]) -> tuple[str, ...] | None:
-        """Fires the first rule that fits `op`, which is not emitted yet: names of what replaces its outputs, or None."""
+        """Fires the first rule that fits `op`, which is not emitted yet: names of what replaces its outputs, or
+        None."""
         for rule in self._rules.get(op.type, ()):
             for m in rule.matches(op, self):
                 self._enter(rule, op)
@@ -170,7 +175,8 @@ class Rewriter(GraphBuilder):
             assert isinstance(value, Value)
             if not self._same_type(value.type, wanted):
                 raise VerifyError(
-                    f"rule {rule.name} changes the type of a value", expected=wanted, got=value.type, op=op.type, where=op.loc
+                    f"rule {rule.name} changes the type of a value", expected=wanted, got=value.type, op=op.type,
+                    where=op.loc
                 )
             names.append(value.name)
         return tuple(names)

@@ -2,7 +2,8 @@
 
     before = lambda x, *, axis: op.log(op.softmax(x, axis=axis))
 
-Positional parameters capture values, keyword-only parameters capture attributes. An attribute that is not mentioned matches
+Positional parameters capture values, keyword-only parameters capture attributes. An attribute that is not mentioned
+matches
 anything; a number matches a constant of any shape; the same capture twice must be the same value twice.
 """
 
@@ -12,7 +13,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias, Union
+from typing import Final, Protocol, TypeAlias
 
 from graphloss.ir.graph import Op
 from graphloss.ir.opdef import OpDef, get
@@ -91,7 +92,7 @@ class PatternMode:
         return Node(name, tuple(places), attrs)
 
 
-Operand: TypeAlias = Union[Tensor, float, int, bool]
+Operand: TypeAlias = Tensor | float | int | bool
 
 
 class _Ops:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, Protocol, TypeAlias, Union
+from typing import Final, Protocol, TypeAlias
 
 from graphloss.ir.builder import Value
 from graphloss.ir.dims import Dim
@@ -46,7 +46,7 @@ class Match:
         return tuple(self.graph.value(n) for n in self.op.inputs)
 
 
-Result: TypeAlias = Union[Tensor, tuple[Tensor, ...], None]
+Result: TypeAlias = Tensor | tuple[Tensor, ...] | None
 Condition: TypeAlias = Callable[[Match], bool]
 
 
@@ -66,7 +66,8 @@ class Example:
 class Rule:
     """`before` -> `after` (patterns), or `rewrite` at ops of the types in `roots`, which answers None to stay.
 
-    `formula` and `why` are for people; `when` are named conditions; `numerics` is "exact" (same bits, or exact in real arithmetic
+    `formula` and `why` are for people; `when` are named conditions; `numerics` is "exact" (same bits, or exact in real
+    arithmetic
     with no new rounding), "more_accurate", "reassociates" or "assumes_finite".
     """
 

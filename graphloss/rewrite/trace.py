@@ -11,7 +11,8 @@ from graphloss.ir.location import Location
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`rule` of pass `pass_name` replaced `before` by `after` (the ops built for it, possibly none); `loc` is the user's line."""
+    """`rule` of pass `pass_name` replaced `before` by `after` (the ops built for it, possibly none); `loc` is the
+    user's line."""
 
     pass_name: str
     rule: str

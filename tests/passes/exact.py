@@ -1,4 +1,5 @@
-"""The exact value and gradient of a graph: its ops as they are written, in mpmath with so many digits that nothing saturates or cancels.
+"""The exact value and gradient of a graph: its ops as they are written, in mpmath with so many digits that nothing
+saturates or cancels.
 
 Derivatives are forward: each number carries its partial derivatives. So nothing is shared with the rules under test.
 """
@@ -138,9 +139,11 @@ FUNCTIONS: dict[str, Callable[..., object]] = {
     "add": lambda x, y: x + y, "sub": lambda x, y: x - y, "mul": lambda x, y: x * y, "div": lambda x, y: x / y,
     "neg": lambda x: -x, "abs": abs, "exp": exp, "log": log, "sqrt": sqrt, "square": lambda x: x * x,
     "expm1": lambda x: exp(x) - 1, "log1p": lambda x: log(1 + x), "pow": power, "reciprocal": lambda x: 1 / x,
-    "rsqrt": lambda x: 1 / sqrt(x), "tanh": tanh, "cosh": lambda x: (exp(x) + exp(-x)) / 2, "sinh": lambda x: (exp(x) - exp(-x)) / 2,
+    "rsqrt": lambda x: 1 / sqrt(x), "tanh": tanh, "cosh": lambda x: (exp(x) + exp(-x)) / 2,
+    "sinh": lambda x: (exp(x) - exp(-x)) / 2,
     "sigmoid": lambda x: 1 / (1 + exp(-x)), "softplus": lambda x: log(1 + exp(x)),
-    "maximum": max, "minimum": min, "relu": lambda x: max(x, dual(0)), "assign": lambda x: x, "detach": lambda x: Dual(dual(x).value),
+    "maximum": max, "minimum": min, "relu": lambda x: max(x, dual(0)), "assign": lambda x: x,
+    "detach": lambda x: Dual(dual(x).value),
     "logaddexp": lambda x, y: log(exp(x) + exp(y)), "where": lambda c, x, y: x if c else y, "clamped_log": log,
     "log_cosh": lambda x: log((exp(x) + exp(-x)) / 2), "logsigmoid": lambda x: -log(1 + exp(-x)),
     "binary_cross_entropy": lambda p, y: -(y * log(p) + (1 - y) * log(1 - p)),
@@ -180,7 +183,8 @@ ARRAYS: dict[str, Callable[..., object]] = {
     "iota": lambda shape, axis, dtype: np.broadcast_to(
         np.arange(shape[axis]).reshape([-1 if i == axis else 1 for i in range(len(shape))]), shape
     ),
-    "reduce_sum": _reduce(sum), "reduce_max": _reduce(max), "reduce_min": _reduce(min), "reduce_prod": _reduce(math.prod),
+    "reduce_sum": _reduce(sum), "reduce_max": _reduce(max), "reduce_min": _reduce(min),
+    "reduce_prod": _reduce(math.prod),
     "reduce_mean": _reduce(lambda v: sum(v) / len(v)), "softmax": _softmax,
     "log_softmax": lambda x, axis: _each(log)(_softmax(x, axis)),
     "logsumexp": lambda x, axis, keepdims: _each(log)(_each(exp)(x).sum(axis=axis, keepdims=keepdims)),
@@ -190,7 +194,8 @@ ARRAYS: dict[str, Callable[..., object]] = {
     "unsqueeze": lambda x, axes: np.expand_dims(x, tuple(axes)), "transpose": lambda x, perm: x.transpose(perm),
     "broadcast_to": lambda x, shape: np.broadcast_to(x, shape), "cast": lambda x, dtype: x,
     "concat": lambda *x, axis: np.concatenate(x, axis), "check_index": lambda i, limit: i,
-    "slice": lambda x, starts, sizes, steps: x[np.ix_(*(s + t * np.arange(n) for s, n, t in zip(starts, sizes, steps, strict=True)))],
+    "slice": lambda x, starts, sizes,
+    steps: x[np.ix_(*(s + t * np.arange(n) for s, n, t in zip(starts, sizes, steps, strict=True)))],
     "clip": lambda x, min, max, **_: _each(lambda v: sorted((dual(min), v, dual(max)))[1])(x),
     "clamp_min": lambda x, min, **_: _each(lambda v: v if v > min else dual(min))(x),
     "clamp_max": lambda x, max, **_: _each(lambda v: v if v < max else dual(max))(x),
@@ -198,7 +203,8 @@ ARRAYS: dict[str, Callable[..., object]] = {
 
 
 def evaluate(graph: Graph, feeds: Mapping[str, np.ndarray], wrt: str | None = None) -> list[np.ndarray]:
-    """The fetches of `graph`: object arrays of Dual numbers, whose derivatives are by the elements of `wrt`, counted in row-major order."""
+    """The fetches of `graph`: object arrays of Dual numbers, whose derivatives are by the elements of `wrt`,
+    counted in row-major order."""
     known: dict[str, np.ndarray] = {}
     for name, x in feeds.items():
         if x.dtype.kind != "f":

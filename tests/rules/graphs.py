@@ -26,7 +26,8 @@ def type_of(text: str) -> TensorType:
 
 
 def build(
-    feeds: Mapping[str, str], fn: Callable[..., Tensor | Sequence[Tensor]], wrt: Sequence[str] = (), no_grad: Sequence[str] = ()
+    feeds: Mapping[str, str], fn: Callable[..., Tensor | Sequence[Tensor]], wrt: Sequence[str] = (),
+    no_grad: Sequence[str] = ()
 ) -> Graph:
     """The graph that fetches what `fn` returns, and the gradient of the first of it with respect to the feeds `wrt`."""
     empty = Graph("test", tuple(feeds), (), (), {n: type_of(t) for n, t in feeds.items()})

@@ -49,7 +49,7 @@ def _complement(m: Match) -> Result:
         inner = operand(m.graph, doubled[1].name, "sigmoid")
         if inner is not None:  # 2σ(y) - 1 = tanh(y/2)
             return _signed(-sign, as_value(ops.tanh(half(m.graph, m.graph.value(inner.inputs[0])))))
-    if a.s is None or a.bounded and a.coef != 1:
+    if a.s is None or (a.bounded and a.coef != 1):
         return None
     shift = ops.broadcast_to(a.log(v.type.dtype), v.type.shape)
     return _signed(-sign, as_value(ops.expm1(shift)))
@@ -158,6 +158,7 @@ def _whole(rewrite: Callable[[Match], Result]) -> Callable[[Match], Result]:
 
     def shaped(m: Match) -> Result:
         built = rewrite(m)
+        assert not isinstance(built, tuple)
         return None if built is None else ops.broadcast_to(built, common_shape(*m.inputs))
 
     return shaped
@@ -166,7 +167,8 @@ def _whole(rewrite: Callable[[Match], Result]) -> Callable[[Match], Result]:
 RULES: Final = (
     Rule(
         name="one-minus-scaled", formula="1 - σ(x) -> σ(-x); 1 - e^s -> -expm1(s); 2σ(x) - 1 -> tanh(x/2)",
-        why="the difference loses every digit that 1 - p shares with 1", numerics="more_accurate", roots=("sub", "add"), rewrite=_whole(_complement),
+        why="the difference loses every digit that 1 - p shares with 1", numerics="more_accurate", roots=("sub", "add"),
+        rewrite=_whole(_complement),
         fires=(
             Example(_X, lambda x: 1.0 - op.sigmoid(x), lambda x: op.sigmoid(-x)),
             Example(_X, lambda x: op.exp(x) - 1.0, lambda x: op.expm1(x)),
@@ -174,11 +176,13 @@ RULES: Final = (
             Example(_X, lambda x: 1.0 - op.softmax(x, axis=1), lambda x: -op.expm1(op.log_softmax(x, axis=1))),
             Example(_X, lambda x: 2.0 * op.sigmoid(2.0 * x) - 1.0, lambda x: op.tanh(x)),
         ),
-        stays=(Example(_X, lambda x: 1.0 - x), Example(_X, lambda x: 2.0 - op.sigmoid(x)), Example(_XY, lambda x, y: op.exp(x) - y)),
+        stays=(Example(_X, lambda x: 1.0 - x), Example(_X, lambda x: 2.0 - op.sigmoid(x)),
+            Example(_XY, lambda x, y: op.exp(x) - y)),
     ),
     Rule(
         name="one-minus-blend", formula="1 - (y·p + (1 - y)·q) -> y·(1 - p) + (1 - y)·(1 - q), p and q probabilities",
-        why="as one-minus-scaled, for the probability of the target", numerics="more_accurate", roots=("sub", "add"), rewrite=_blend,
+        why="as one-minus-scaled, for the probability of the target", numerics="more_accurate", roots=("sub", "add"),
+        rewrite=_whole(_blend),
         fires=(
             Example(
                 _XY, lambda x, y: 1.0 - (y * op.sigmoid(x) + (1.0 - y) * op.sigmoid(-x)),
@@ -188,7 +192,8 @@ RULES: Final = (
         stays=(Example(_XY, lambda x, y: 1.0 - (y * op.sigmoid(x) + (1.0 - x) * op.sigmoid(-x))),),
     ),
     Rule(
-        name="one-minus-tanh", formula="1 - tanh²(x) -> 4·σ(2x)·σ(-2x); 1 ∓ tanh(x) -> 2·σ(∓2x)", why="as one-minus-scaled",
+        name="one-minus-tanh", formula="1 - tanh²(x) -> 4·σ(2x)·σ(-2x); 1 ∓ tanh(x) -> 2·σ(∓2x)",
+        why="as one-minus-scaled",
         numerics="more_accurate", roots=("sub", "add"), rewrite=_whole(_tanh),
         fires=(
             Example(
@@ -200,19 +205,22 @@ RULES: Final = (
         stays=(Example(_X, lambda x: 2.0 - op.tanh(x)), Example(_XY, lambda x, y: 1.0 - op.tanh(x) * op.tanh(y))),
     ),
     Rule(
-        name="root-minus-one", formula="√(1 + u) - 1 -> sqrt1pm1(u)", why="as one-minus-scaled", numerics="more_accurate",
+        name="root-minus-one", formula="√(1 + u) - 1 -> sqrt1pm1(u)", why="as one-minus-scaled",
+        numerics="more_accurate",
         roots=("sub", "add"), rewrite=_whole(_sqrt1pm1),
         fires=(Example(_X, lambda x: op.sqrt(1.0 + op.square(x)) - 1.0, lambda x: op.sqrt1pm1(op.square(x))),),
         stays=(Example(_X, lambda x: op.sqrt(2.0 + op.square(x)) - 1.0),),
     ),
     Rule(
-        name="one-plus-expm1", formula="1 + expm1(x) -> e^x", why="one operation fewer", numerics="more_accurate", roots=("add", "sub"),
+        name="one-plus-expm1", formula="1 + expm1(x) -> e^x", why="one operation fewer", numerics="more_accurate",
+        roots=("add", "sub"),
         rewrite=_whole(_expm1),
         fires=(Example(_X, lambda x: 1.0 + op.expm1(x), lambda x: op.exp(x)),),
         stays=(Example(_X, lambda x: 2.0 + op.expm1(x)),),
     ),
     Rule(
-        name="log-of-one-plus", formula="log(1 + x) -> log1p(x)", why="1 + x loses the digits of a small x", numerics="more_accurate",
+        name="log-of-one-plus", formula="log(1 + x) -> log1p(x)", why="1 + x loses the digits of a small x",
+        numerics="more_accurate",
         roots=("log",), rewrite=_log1p,
         fires=(
             Example(_X, lambda x: op.log(1.0 + x), lambda x: op.log1p(x)),

@@ -40,7 +40,8 @@ def same_axis(m: Match) -> bool:
 
 
 def _one_hot_sum(m: Match) -> Result:
-    """Σ one_hot(y)·f along the axis of the classes: f at y, where f mixes the row, so that a NaN in it is everywhere."""
+    """Σ one_hot(y)·f along the axis of the classes: f at y, where f mixes the row, so that a NaN in it is
+    everywhere."""
     product = operand(m.graph, m.op.inputs[0], "mul")
     if product is None:
         return None
@@ -98,7 +99,7 @@ def _softplus_by_parts(m: Match) -> Result:
         down = None if tail is None else operand(m.graph, tail.inputs[0], "neg")
         size = None if down is None else operand(m.graph, down.inputs[0], "abs")
         top = operand(m.graph, a.name, "relu", "maximum", "clamp_min")
-        if size is None or top is None or top.inputs[0] != size.inputs[0] and size.inputs[0] not in top.inputs:
+        if size is None or top is None or (top.inputs[0] != size.inputs[0] and size.inputs[0] not in top.inputs):
             continue
         x = m.graph.value(size.inputs[0])
         others = [n for n in top.inputs if n != x.name]
@@ -132,7 +133,8 @@ RULES: Final = (
         stays=(Example(_XY, lambda x, y: x - op.logsumexp(y, axis=1, keepdims=True)),),
     ),
     Rule(
-        name="row-minus-logsumexp", formula="logsumexp(x, axis) - x -> -log_softmax(x, axis)", why="as logsumexp-minus-row",
+        name="row-minus-logsumexp", formula="logsumexp(x, axis) - x -> -log_softmax(x, axis)",
+        why="as logsumexp-minus-row",
         numerics="more_accurate", before=lambda x, *, axis: op.sub(op.logsumexp(x, axis=axis, keepdims=True), x),
         after=lambda x, axis: -op.log_softmax(x, axis=axis),
         fires=(
@@ -141,7 +143,8 @@ RULES: Final = (
         stays=(Example(_XY, lambda x, y: op.logsumexp(y, axis=1, keepdims=True) - x),),
     ),
     Rule(
-        name="pick-minus-logsumexp", formula="pick(x, y) - logsumexp(x) -> pick(log_softmax(x), y)", why="as logsumexp-minus-row",
+        name="pick-minus-logsumexp", formula="pick(x, y) - logsumexp(x) -> pick(log_softmax(x), y)",
+        why="as logsumexp-minus-row",
         numerics="more_accurate", when=(same_axis,),
         before=lambda x, y, *, axis, other, gone: op.sub(
             op.pick(x, y, axis=axis), op.squeeze(op.logsumexp(x, axis=other, keepdims=True), axes=gone)
@@ -149,7 +152,8 @@ RULES: Final = (
         after=lambda x, y, axis: op.pick(op.log_softmax(x, axis=axis), y, axis=axis),
         fires=(
             Example(
-                _PICK, lambda x, y: op.pick(x, y, axis=1) - op.squeeze(op.logsumexp(x, axis=1, keepdims=True), axes=(1,)),
+                _PICK, lambda x, y: op.pick(x, y, axis=1) - op.squeeze(op.logsumexp(x, axis=1, keepdims=True),
+                    axes=(1,)),
                 lambda x, y: op.pick(op.log_softmax(x, axis=1), y, axis=1),
             ),
         ),
@@ -161,7 +165,8 @@ RULES: Final = (
         ),
     ),
     Rule(
-        name="logsumexp-minus-pick", formula="logsumexp(x) - pick(x, y) -> -pick(log_softmax(x), y)", why="as logsumexp-minus-row",
+        name="logsumexp-minus-pick", formula="logsumexp(x) - pick(x, y) -> -pick(log_softmax(x), y)",
+        why="as logsumexp-minus-row",
         numerics="more_accurate", when=(same_axis,),
         before=lambda x, y, *, axis, other, gone: op.sub(
             op.squeeze(op.logsumexp(x, axis=other, keepdims=True), axes=gone), op.pick(x, y, axis=axis)
@@ -169,7 +174,8 @@ RULES: Final = (
         after=lambda x, y, axis: -op.pick(op.log_softmax(x, axis=axis), y, axis=axis),
         fires=(
             Example(
-                _PICK, lambda x, y: op.squeeze(op.logsumexp(x, axis=1, keepdims=True), axes=(1,)) - op.pick(x, y, axis=1),
+                _PICK, lambda x, y: op.squeeze(op.logsumexp(x, axis=1, keepdims=True), axes=(1,)) - op.pick(x, y,
+                    axis=1),
                 lambda x, y: -op.pick(op.log_softmax(x, axis=1), y, axis=1),
             ),
         ),
@@ -181,7 +187,8 @@ RULES: Final = (
         ),
     ),
     Rule(
-        name="column-pick-minus-logsumexp", formula="unsqueeze(pick(x, y)) - logsumexp(x, keepdims) -> unsqueeze(pick(log_softmax(x), y))",
+        name="column-pick-minus-logsumexp",
+        formula="unsqueeze(pick(x, y)) - logsumexp(x, keepdims) -> unsqueeze(pick(log_softmax(x), y))",
         why="as logsumexp-minus-row", numerics="more_accurate", when=(same_axis,),
         before=lambda x, y, *, axis, other, gone: op.sub(
             op.unsqueeze(op.pick(x, y, axis=axis), axes=gone), op.logsumexp(x, axis=other, keepdims=True)
@@ -202,7 +209,8 @@ RULES: Final = (
         ),
     ),
     Rule(
-        name="exp-of-log-softmax", formula="exp(log_softmax(x)) -> softmax(x)", why="one logarithm and one exponential fewer",
+        name="exp-of-log-softmax", formula="exp(log_softmax(x)) -> softmax(x)",
+        why="one logarithm and one exponential fewer",
         numerics="more_accurate", before=lambda x, *, axis: op.exp(op.log_softmax(x, axis=axis)),
         after=lambda x, axis: op.softmax(x, axis=axis),
         fires=(Example(_X, lambda x: op.exp(op.log_softmax(x, axis=1)), lambda x: op.softmax(x, axis=1)),),
@@ -216,8 +224,10 @@ RULES: Final = (
     ),
     Rule(
         name="shift-of-log-softmax", formula="log_softmax(x - c) -> log_softmax(x), c a reduction of x over the row",
-        why="log_softmax shifts by itself; no gradient through a maximum", numerics="more_accurate", when=(shifted_by_its_row,),
-        before=lambda x, c, *, axis: op.log_softmax(op.sub(x, c), axis=axis), after=lambda x, axis: op.log_softmax(x, axis=axis),
+        why="log_softmax shifts by itself; no gradient through a maximum", numerics="more_accurate",
+        when=(shifted_by_its_row,),
+        before=lambda x, c, *, axis: op.log_softmax(op.sub(x, c), axis=axis), after=lambda x,
+        axis: op.log_softmax(x, axis=axis),
         fires=(
             Example(
                 _X, lambda x: op.log_softmax(x - op.reduce_max(x, axes=(1,), keepdims=True), axis=1),
@@ -230,12 +240,15 @@ RULES: Final = (
         ),
     ),
     Rule(
-        name="shift-of-softmax", formula="softmax(x - c) -> softmax(x), c a reduction of x over the row", why="as shift-of-log-softmax",
+        name="shift-of-softmax", formula="softmax(x - c) -> softmax(x), c a reduction of x over the row",
+        why="as shift-of-log-softmax",
         numerics="more_accurate", when=(shifted_by_its_row,),
-        before=lambda x, c, *, axis: op.softmax(op.sub(x, c), axis=axis), after=lambda x, axis: op.softmax(x, axis=axis),
+        before=lambda x, c, *, axis: op.softmax(op.sub(x, c), axis=axis), after=lambda x,
+        axis: op.softmax(x, axis=axis),
         fires=(
             Example(
-                _X, lambda x: op.softmax(x - op.reduce_max(x, axes=(1,), keepdims=True), axis=1), lambda x: op.softmax(x, axis=1),
+                _X, lambda x: op.softmax(x - op.reduce_max(x, axes=(1,), keepdims=True), axis=1),
+                lambda x: op.softmax(x, axis=1),
             ),
         ),
         stays=(Example(_X, lambda x: op.softmax(x - op.reduce_max(x, axes=(0,), keepdims=True), axis=1)),),
@@ -262,9 +275,11 @@ RULES: Final = (
         ),
     ),
     Rule(
-        name="logsumexp-by-hand-without-axis", formula="squeeze(logsumexp(x - c)) + c -> squeeze(logsumexp(x))", why="as logsumexp-by-hand",
+        name="logsumexp-by-hand-without-axis", formula="squeeze(logsumexp(x - c)) + c -> squeeze(logsumexp(x))",
+        why="as logsumexp-by-hand",
         numerics="more_accurate", when=(shifted_by_its_row, same_reduction),
-        before=lambda x, c, d, *, axis, gone: op.add(op.squeeze(op.logsumexp(op.sub(x, c), axis=axis, keepdims=True), axes=gone), d),
+        before=lambda x, c, d, *, axis,
+        gone: op.add(op.squeeze(op.logsumexp(op.sub(x, c), axis=axis, keepdims=True), axes=gone), d),
         after=lambda x, axis, gone: op.squeeze(op.logsumexp(x, axis=axis, keepdims=True), axes=gone),
         fires=(
             Example(
@@ -286,7 +301,8 @@ RULES: Final = (
     ),
     Rule(
         name="one-hot-sum", formula="Σ one_hot(y)·f -> pick(f, y), f a softmax or its logarithm",
-        why="one element of the row instead of all, and 0·inf is not formed", numerics="more_accurate", roots=("reduce_sum",),
+        why="one element of the row instead of all, and 0·inf is not formed", numerics="more_accurate",
+        roots=("reduce_sum",),
         rewrite=_one_hot_sum,
         fires=(
             Example(
@@ -296,7 +312,8 @@ RULES: Final = (
             ),
         ),
         stays=(
-            Example({"x": "f32[N, 5]", "y": "i64[N]"}, lambda x, y: op.reduce_sum(op.one_hot(y, depth=(5,), axis=1) * x, axes=(1,))),
+            Example({"x": "f32[N, 5]", "y": "i64[N]"}, lambda x,
+                y: op.reduce_sum(op.one_hot(y, depth=(5,), axis=1) * x, axes=(1,))),
             Example(
                 {"x": "f32[5, 5]", "y": "i64[5]"},
                 lambda x, y: op.reduce_sum(op.one_hot(y, depth=(5,), axis=1) * op.softmax(x, axis=1), axes=(0,)),
@@ -304,49 +321,58 @@ RULES: Final = (
         ),
     ),
     Rule(
-        name="logaddexp-of-zero", formula="logaddexp(x, 0) -> softplus(x)", why="one spelling, one operand", numerics="exact",
+        name="logaddexp-of-zero", formula="logaddexp(x, 0) -> softplus(x)", why="one spelling, one operand",
+        numerics="exact",
         roots=("logaddexp",), rewrite=_logaddexp_of_zero,
         fires=(Example(_X, lambda x: op.logaddexp(x, 0.0), lambda x: op.softplus(x)),),
         stays=(Example(_X, lambda x: op.logaddexp(x, 1.0)),),
     ),
     Rule(
-        name="log-cosh", formula="logaddexp(x, -x) -> log_cosh(x) + log 2", why="keeps x²/2 near 0", numerics="more_accurate",
+        name="log-cosh", formula="logaddexp(x, -x) -> log_cosh(x) + log 2", why="keeps x²/2 near 0",
+        numerics="more_accurate",
         roots=("logaddexp",), rewrite=_log_cosh,
         fires=(Example(_X, lambda x: op.logaddexp(x, -x), lambda x: op.log_cosh(x) + math.log(2)),),
         stays=(Example(_XY, lambda x, y: op.logaddexp(x, -y)),),
     ),
     Rule(
-        name="part-of-logaddexp", formula="x - logaddexp(x, y) -> -softplus(y - x)", why="no cancellation where y is far below x",
-        numerics="more_accurate", before=lambda x, y: op.sub(x, op.logaddexp(x, y)), after=lambda x, y: -op.softplus(y - x),
+        name="part-of-logaddexp", formula="x - logaddexp(x, y) -> -softplus(y - x)",
+        why="no cancellation where y is far below x",
+        numerics="more_accurate", before=lambda x, y: op.sub(x, op.logaddexp(x, y)), after=lambda x,
+        y: -op.softplus(y - x),
         fires=(Example(_XY, lambda x, y: x - op.logaddexp(y, x), lambda x, y: -op.softplus(y - x)),),
         stays=(Example({**_XY, "z": "f32[N, C]"}, lambda x, y, z: z - op.logaddexp(x, y)),),
     ),
     Rule(
         name="logaddexp-minus-part", formula="logaddexp(x, y) - x -> softplus(y - x)", why="as part-of-logaddexp",
-        numerics="more_accurate", before=lambda x, y: op.sub(op.logaddexp(x, y), x), after=lambda x, y: op.softplus(y - x),
+        numerics="more_accurate", before=lambda x, y: op.sub(op.logaddexp(x, y), x), after=lambda x,
+        y: op.softplus(y - x),
         fires=(Example(_XY, lambda x, y: op.logaddexp(x, y) - x, lambda x, y: op.softplus(y - x)),),
         stays=(Example({**_XY, "z": "f32[N, C]"}, lambda x, y, z: op.logaddexp(x, y) - z),),
     ),
     Rule(
-        name="x-minus-softplus", formula="x - softplus(x) -> -softplus(-x)", why="no cancellation at large x", numerics="more_accurate",
+        name="x-minus-softplus", formula="x - softplus(x) -> -softplus(-x)", why="no cancellation at large x",
+        numerics="more_accurate",
         before=lambda x: op.sub(x, op.softplus(x)), after=lambda x: -op.softplus(-x),
         fires=(Example(_X, lambda x: x - op.softplus(x), lambda x: -op.softplus(-x)),),
         stays=(Example(_XY, lambda x, y: x - op.softplus(y)),),
     ),
     Rule(
-        name="softplus-minus-x", formula="softplus(x) - x -> softplus(-x)", why="no cancellation at large x", numerics="more_accurate",
+        name="softplus-minus-x", formula="softplus(x) - x -> softplus(-x)", why="no cancellation at large x",
+        numerics="more_accurate",
         before=lambda x: op.sub(op.softplus(x), x), after=lambda x: op.softplus(-x),
         fires=(Example(_X, lambda x: op.softplus(x) - x, lambda x: op.softplus(-x)),),
         stays=(Example(_XY, lambda x, y: op.softplus(x) - y),),
     ),
     Rule(
-        name="softplus-plus-x", formula="softplus(-x) + x -> softplus(x)", why="one operation fewer", numerics="more_accurate",
+        name="softplus-plus-x", formula="softplus(-x) + x -> softplus(x)", why="one operation fewer",
+        numerics="more_accurate",
         before=lambda x: op.add(op.softplus(-x), x), after=lambda x: op.softplus(x),
         fires=(Example(_X, lambda x: op.softplus(-x) + x, lambda x: op.softplus(x)),),
         stays=(Example(_XY, lambda x, y: op.softplus(-x) + y),),
     ),
     Rule(
-        name="minus-softplus-minus-x", formula="-softplus(-x) - x -> -softplus(x)", why="one operation fewer", numerics="more_accurate",
+        name="minus-softplus-minus-x", formula="-softplus(-x) - x -> -softplus(x)", why="one operation fewer",
+        numerics="more_accurate",
         before=lambda x: op.sub(-op.softplus(-x), x), after=lambda x: -op.softplus(x),
         fires=(Example(_X, lambda x: -op.softplus(-x) - x, lambda x: -op.softplus(x)),),
         stays=(Example(_XY, lambda x, y: -op.softplus(-x) - y),),
@@ -358,21 +384,25 @@ RULES: Final = (
         stays=(Example(_XY, lambda x, y: op.softplus(x) - op.softplus(-y)),),
     ),
     Rule(
-        name="log-odds-against", formula="softplus(-x) - softplus(x) -> -x", why="as log-odds", numerics="more_accurate",
+        name="log-odds-against", formula="softplus(-x) - softplus(x) -> -x", why="as log-odds",
+        numerics="more_accurate",
         before=lambda x: op.sub(op.softplus(-x), op.softplus(x)), after=lambda x: -x,
         fires=(Example(_X, lambda x: op.exp(op.softplus(-x) - op.softplus(x)), lambda x: op.exp(-x)),),
         stays=(Example(_XY, lambda x, y: op.softplus(-x) - op.softplus(y)),),
     ),
     Rule(
-        name="softplus-by-hand", formula="max(x, 0) + softplus(-|x|) -> softplus(x)", why="one function, and its derivative at 0",
+        name="softplus-by-hand", formula="max(x, 0) + softplus(-|x|) -> softplus(x)",
+        why="one function, and its derivative at 0",
         numerics="exact", roots=("add",), rewrite=_softplus_by_parts,
         fires=(Example(_X, lambda x: op.relu(x) + op.softplus(-op.abs(x)), lambda x: op.softplus(x)),),
         stays=(Example(_XY, lambda x, y: op.relu(y) + op.softplus(-op.abs(x))),),
     ),
     Rule(
-        name="logaddexp-by-hand", formula="max(x, y) + softplus(-|x - y|) -> logaddexp(x, y)", why="one function, and its derivative at x = y",
+        name="logaddexp-by-hand", formula="max(x, y) + softplus(-|x - y|) -> logaddexp(x, y)",
+        why="one function, and its derivative at x = y",
         numerics="exact", roots=("add",), rewrite=_logaddexp_by_parts,
-        fires=(Example(_XY, lambda x, y: op.maximum(x, y) + op.softplus(-op.abs(x - y)), lambda x, y: op.logaddexp(x, y)),),
+        fires=(Example(_XY, lambda x, y: op.maximum(x, y) + op.softplus(-op.abs(x - y)), lambda x,
+            y: op.logaddexp(x, y)),),
         stays=(Example(_XY, lambda x, y: op.maximum(x, 0.5) + op.softplus(-op.abs(x - y))),),
     ),
 )  # fmt: skip

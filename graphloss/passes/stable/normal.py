@@ -48,13 +48,13 @@ def _unsqueeze(m: Match) -> Result:
     rank = x.type.rank
     axes = m.op.attr["axes"]
     assert isinstance(axes, tuple)
-    new = tuple(sorted(int(a) % (rank + len(axes)) for a in axes))  # type: ignore[arg-type,type-var]
+    new = tuple(sorted(int(a) % (rank + len(axes)) for a in axes))  # type: ignore[arg-type]
     inner = operand(m.graph, x.name, "squeeze")
     if inner is not None:
         source = m.graph.value(inner.inputs[0])
         gone = inner.attr["axes"]
         assert isinstance(gone, tuple)
-        if tuple(sorted(int(a) % source.type.rank for a in gone)) == new:  # type: ignore[arg-type,type-var]
+        if tuple(sorted(int(a) % source.type.rank for a in gone)) == new:  # type: ignore[arg-type]
             return source
     inner = operand(m.graph, x.name, "reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "logsumexp")
     if inner is None or inner.attr["keepdims"]:
@@ -78,9 +78,11 @@ def _logsumexp(m: Match) -> Result:
 
 
 def _binary_of_broadcast(m: Match) -> Result:
-    """An elementwise op broadcasts by itself: broadcast_to before it is dropped where the other operand has the shape."""
+    """An elementwise op broadcasts by itself: broadcast_to before it is dropped where the other operand has the
+    shape."""
     x, y = m.inputs
-    out = tuple(_joined(a, b) for a, b in zip(x.type.shape, y.type.shape, strict=True)) if x.type.rank == y.type.rank else None
+    out = tuple(_joined(a, b) for a,
+        b in zip(x.type.shape, y.type.shape, strict=True)) if x.type.rank == y.type.rank else None
     if out is None:
         return None
     for i, (side, other) in enumerate(((x, y), (y, x))):
@@ -149,7 +151,8 @@ def _cast_one_hot(m: Match) -> Result:
 
 RULES: Final = (
     Rule(
-        name="cast-of-one-hot", formula="cast(one_hot(y)) -> one_hot(y) of that dtype", why="one spelling", numerics="exact", roots=("cast",),
+        name="cast-of-one-hot", formula="cast(one_hot(y)) -> one_hot(y) of that dtype", why="one spelling",
+        numerics="exact", roots=("cast",),
         rewrite=_cast_one_hot,
         fires=(
             Example(
@@ -160,7 +163,8 @@ RULES: Final = (
         stays=(Example({"y": "i64[N]"}, lambda y: op.cast(y, dtype="float64")),),
     ),
     Rule(
-        name="negation-of-negation", formula="-(-x) -> x", why="one operation fewer, and it hides other forms", numerics="exact",
+        name="negation-of-negation", formula="-(-x) -> x", why="one operation fewer, and it hides other forms",
+        numerics="exact",
         before=lambda x: op.neg(op.neg(x)), after=lambda x: x,
         fires=(Example(_X, lambda x: op.exp(op.neg(op.neg(x))), lambda x: op.exp(x)),),
         stays=(Example(_X, lambda x: op.neg(op.abs(op.neg(x)))),),
@@ -168,7 +172,8 @@ RULES: Final = (
     Rule(
         name="sum-with-negation", formula="x + (-y) -> x - y", why="one spelling of a difference", numerics="exact",
         before=lambda x, y: op.add(x, op.neg(y)), after=lambda x, y: op.sub(x, y),
-        fires=(Example(_XY, lambda x, y: x + (-y), lambda x, y: x - y), Example(_XY, lambda x, y: (-y) + x, lambda x, y: x - y)),
+        fires=(Example(_XY, lambda x, y: x + (-y), lambda x, y: x - y),
+            Example(_XY, lambda x, y: (-y) + x, lambda x, y: x - y)),
         stays=(Example(_XY, lambda x, y: -(x + y)),),
     ),
     Rule(
@@ -178,15 +183,18 @@ RULES: Final = (
         stays=(Example(_XY, lambda x, y: -(x - y)),),
     ),
     Rule(
-        name="reshape-of-ones", formula="reshape that adds or drops dimensions of 1 -> unsqueeze, squeeze; to its own shape -> x",
+        name="reshape-of-ones",
+        formula="reshape that adds or drops dimensions of 1 -> unsqueeze, squeeze; to its own shape -> x",
         why="one spelling of a kept dimension", numerics="exact", roots=("reshape",), rewrite=_reshape,
         fires=(
-            Example(_X, lambda x: op.reshape(x, shape=(dims.symbol("N"), 1, dims.symbol("C"))), lambda x: op.unsqueeze(x, axes=(1,))),
+            Example(_X, lambda x: op.reshape(x, shape=(dims.symbol("N"), 1, dims.symbol("C"))),
+                lambda x: op.unsqueeze(x, axes=(1,))),
         ),
         stays=(Example({"x": "f32[4, 6]"}, lambda x: op.reshape(x, shape=(6, 4))),),
     ),
     Rule(
-        name="kept-dimension", formula="unsqueeze(reduce(x), axes) -> reduce(x, keepdims=True); unsqueeze(squeeze(x)) -> x",
+        name="kept-dimension",
+        formula="unsqueeze(reduce(x), axes) -> reduce(x, keepdims=True); unsqueeze(squeeze(x)) -> x",
         why="one spelling of a kept dimension", numerics="exact", roots=("unsqueeze",), rewrite=_unsqueeze,
         fires=(
             Example(
@@ -197,7 +205,8 @@ RULES: Final = (
         stays=(Example(_X, lambda x: op.unsqueeze(op.reduce_sum(x, axes=(1,)), axes=(0,))),),
     ),
     Rule(
-        name="logsumexp-keeps", formula="logsumexp(x) -> squeeze(logsumexp(x, keepdims=True))", why="one spelling of a kept dimension",
+        name="logsumexp-keeps", formula="logsumexp(x) -> squeeze(logsumexp(x, keepdims=True))",
+        why="one spelling of a kept dimension",
         numerics="exact", roots=("logsumexp",), rewrite=_logsumexp,
         fires=(
             Example(
@@ -209,11 +218,13 @@ RULES: Final = (
     ),
     Rule(
         name="broadcast-is-implied", formula="x + broadcast_to(y) -> x + y where x has that shape",
-        why="elementwise ops broadcast by themselves; one spelling", numerics="exact", roots=("add", "sub", "mul", "div"),
+        why="elementwise ops broadcast by themselves; one spelling", numerics="exact",
+        roots=("add", "sub", "mul", "div"),
         rewrite=_binary_of_broadcast,
         fires=(
             Example(
-                {"x": "f32[4, 3]", "y": "f32[4, 1]"}, lambda x, y: x - op.broadcast_to(y, shape=(4, 3)), lambda x, y: x - y,
+                {"x": "f32[4, 3]", "y": "f32[4, 1]"}, lambda x, y: x - op.broadcast_to(y, shape=(4, 3)), lambda x,
+                y: x - y,
             ),
         ),
         stays=(Example({"x": "f32[1, 3]", "y": "f32[4, 1]"}, lambda x, y: x - op.broadcast_to(y, shape=(4, 3))),),
@@ -221,7 +232,8 @@ RULES: Final = (
     Rule(
         name="neutral-number", formula="x + 0, x - 0, x·1, x / 1 -> x", why="nothing to compute", numerics="exact",
         roots=("add", "sub", "mul", "div"), rewrite=_gone,
-        fires=(Example(_X, lambda x: op.exp(x * 1.0), lambda x: op.exp(x)), Example(_X, lambda x: op.exp(0.0 + x), lambda x: op.exp(x))),
+        fires=(Example(_X, lambda x: op.exp(x * 1.0), lambda x: op.exp(x)),
+            Example(_X, lambda x: op.exp(0.0 + x), lambda x: op.exp(x))),
         stays=(Example(_X, lambda x: 0.0 * x), Example(_X, lambda x: 1.0 / x), Example(_X, lambda x: x - x)),
     ),
     Rule(

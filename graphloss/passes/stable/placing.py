@@ -63,7 +63,8 @@ RULES: Final = (
         why="a reduction fewer in the gradient of pick", numerics="exact", roots=("reduce_sum",), rewrite=_sum,
         fires=(
             Example(
-                _GY, lambda g, y: op.reduce_sum(op.place(g, y, depth=(5,), axis=1), axes=(1,)) * 2.0, lambda g, y: g * 2.0
+                _GY, lambda g, y: op.reduce_sum(op.place(g, y, depth=(5,), axis=1), axes=(1,)) * 2.0, lambda g,
+                y: g * 2.0
             ),
             Example(
                 _GY, lambda g, y: op.reduce_sum(op.place(g, y, depth=(5,), axis=1), axes=(1,), keepdims=True),

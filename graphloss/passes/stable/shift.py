@@ -1,4 +1,5 @@
-"""Where the scaled form is used: logarithms, quotients, products, roots and clamped losses of values that carry a shift."""
+"""Where the scaled form is used: logarithms, quotients, products, roots and clamped losses of values that carry a
+shift."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ from typing import Final
 from graphloss import ops
 from graphloss.ir.builder import Value
 from graphloss.ir.tensor import Tensor
-from graphloss.passes.stable.scaled import Scaled, complement, exponent, lifter, log_times
+from graphloss.passes.stable.lifts import exponent
+from graphloss.passes.stable.scaled import Scaled, lifter
+from graphloss.passes.stable.sums import complement, log_times
 from graphloss.passes.stable.terms import as_value, common_shape, operand
 from graphloss.rewrite.pattern import op
 from graphloss.rewrite.rule import Example, Match, Result, Rule
@@ -87,7 +90,7 @@ def _quotient(m: Match) -> Result:
     if b is None:
         return None
     a = lift.factor(x.name)
-    if b.calm and not a.lifted:
+    if b.alone and not a.lifted:
         return None
     sa, sb = a.s, b.s
     if sa is not None and sb is not None and sa.name == sb.name and (a.carried or b.carried):
@@ -117,7 +120,7 @@ def _times(m: Match) -> Result:
     x, y = m.inputs
     lift = lifter(m.graph)
     a, b = lift.of(x.name), lift.of(y.name)
-    if a is None or b is None or (a.is_calm and b.is_calm):
+    if a is None or b is None or (a.is_calm and b.is_calm) or a.alone or b.alone:
         return None
     if a.s is None or b.s is None:
         return None
@@ -128,7 +131,7 @@ def _times(m: Match) -> Result:
 def _reciprocal(m: Match) -> Result:
     (x,) = m.inputs
     a = lifter(m.graph).of(x.name)
-    if a is None or a.calm or a.s is None:
+    if a is None or a.alone or a.s is None:
         return None
     power: Tensor = ops.exp(-a.s)
     if a.v is not None:
@@ -192,19 +195,22 @@ RULES: Final = (
         ),
     ),
     Rule(
-        name="log-of-sigmoid", formula="log(σ(x)) -> -softplus(-x)", why="σ underflows to 0 and log gives -inf", numerics="more_accurate",
+        name="log-of-sigmoid", formula="log(σ(x)) -> -softplus(-x)", why="σ underflows to 0 and log gives -inf",
+        numerics="more_accurate",
         before=lambda x: op.log(op.sigmoid(x)), after=lambda x: -op.softplus(-x),
         fires=(Example(_X, lambda x: op.log(op.sigmoid(x)), lambda x: -op.softplus(-x)),),
         stays=(Example(_X, lambda x: op.log(op.sigmoid(x) + 1e-6)),),
     ),
     Rule(
-        name="log-of-one-minus-exp", formula="log(-expm1(x)) -> log1mexp(x)", why="keeps its digits near 0 and far below",
+        name="log-of-one-minus-exp", formula="log(-expm1(x)) -> log1mexp(x)",
+        why="keeps its digits near 0 and far below",
         numerics="more_accurate", roots=("log",), rewrite=_log_one_minus,
         fires=(Example(_X, lambda x: op.log(-op.expm1(x)), lambda x: op.log1mexp(x)),),
         stays=(Example(_XY, lambda x, y: op.log(y - op.expm1(x))),),
     ),
     Rule(
-        name="log-of-scaled", formula="log(c·v·e^s) -> s + log(c·v)", why="e^s overflows or underflows where s does not",
+        name="log-of-scaled", formula="log(c·v·e^s) -> s + log(c·v)",
+        why="e^s overflows or underflows where s does not",
         numerics="more_accurate", roots=("log",), rewrite=_log,
         fires=(
             Example(_X, lambda x: op.log(op.exp(x)), lambda x: x),
@@ -229,7 +235,8 @@ RULES: Final = (
         ),
     ),
     Rule(
-        name="log1p-of-scaled", formula="log1p(c·e^s) -> softplus(s + log c); log1p(-σ(x)) -> -softplus(x)", why="as log-of-scaled",
+        name="log1p-of-scaled", formula="log1p(c·e^s) -> softplus(s + log c); log1p(-σ(x)) -> -softplus(x)",
+        why="as log-of-scaled",
         numerics="more_accurate", roots=("log1p",), rewrite=_log1p,
         fires=(
             Example(_X, lambda x: op.log1p(op.exp(x)), lambda x: op.softplus(x)),
@@ -239,11 +246,13 @@ RULES: Final = (
         stays=(Example(_X, lambda x: op.log1p(op.sigmoid(x))), Example(_X, lambda x: op.log1p(x))),
     ),
     Rule(
-        name="quotient-of-scaled", formula="v·e^s / w·e^t -> v/w · e^(s-t)", why="both sides overflow where the quotient does not",
+        name="quotient-of-scaled", formula="v·e^s / w·e^t -> v/w · e^(s-t)",
+        why="both sides overflow where the quotient does not",
         numerics="more_accurate", roots=("div",), rewrite=_quotient,
         fires=(
             Example(
-                _X, lambda x: op.exp(x) / op.reduce_sum(op.exp(x), axes=(1,), keepdims=True), lambda x: op.softmax(x, axis=1),
+                _X, lambda x: op.exp(x) / op.reduce_sum(op.exp(x), axes=(1,), keepdims=True),
+                lambda x: op.softmax(x, axis=1),
             ),
             Example(_X, lambda x: 1.0 / (1.0 + op.exp(-x)), lambda x: op.sigmoid(x)),
             Example(_X, lambda x: op.exp(x) / (1.0 + op.exp(x)), lambda x: op.sigmoid(x)),
@@ -258,27 +267,31 @@ RULES: Final = (
         stays=(Example(_XY, lambda x, y: op.sigmoid(x) * op.sigmoid(y)), Example(_XY, lambda x, y: op.exp(x) * y)),
     ),
     Rule(
-        name="reciprocal-of-scaled", formula="1 / (c·e^s) -> e^(-s) / c", why="as quotient-of-scaled", numerics="more_accurate",
+        name="reciprocal-of-scaled", formula="1 / (c·e^s) -> e^(-s) / c", why="as quotient-of-scaled",
+        numerics="more_accurate",
         roots=("reciprocal",), rewrite=_reciprocal,
         fires=(Example(_X, lambda x: op.reciprocal(1.0 + op.exp(-x)), lambda x: op.sigmoid(x)),),
         stays=(Example(_X, lambda x: op.reciprocal(x)),),
     ),
     Rule(
-        name="root-of-scaled", formula="(c·e^s)^k -> c^k · e^(k·s), k < 1", why="the derivative overflows where e^s underflows",
+        name="root-of-scaled", formula="(c·e^s)^k -> c^k · e^(k·s), k < 1",
+        why="the derivative overflows where e^s underflows",
         numerics="more_accurate", roots=("sqrt", "rsqrt", "pow"), rewrite=_root,
         fires=(Example(_X, lambda x: op.sqrt(op.exp(x)), lambda x: op.exp(0.5 * x)),),
         stays=(Example(_X, lambda x: op.pow(op.sigmoid(x), 2.0)), Example(_X, lambda x: op.sqrt(x))),
     ),
     Rule(
         name="clamped-log-of-scaled", formula="clamped_log(c·e^s) -> s + log c",
-        why="the clamp is for probabilities that are data; where the logits are known the value is exact", numerics="more_accurate",
+        why="the clamp is for probabilities that are data; where the logits are known the value is exact",
+        numerics="more_accurate",
         roots=("clamped_log",), rewrite=_clamped_log,
         fires=(Example(_X, lambda x: op.clamped_log(op.softmax(x, axis=1)), lambda x: op.log_softmax(x, axis=1)),),
         stays=(Example(_X, lambda x: op.clamped_log(x)), Example(_X, lambda x: op.clamped_log(op.sigmoid(x) + 1e-6))),
     ),
     Rule(
         name="binary-cross-entropy-of-scaled", formula="bce(p, y) -> -(y·log p + (1-y)·log(1-p)), with log p = s",
-        why="as clamped-log-of-scaled", numerics="more_accurate", roots=("binary_cross_entropy",), rewrite=_binary_cross_entropy,
+        why="as clamped-log-of-scaled", numerics="more_accurate", roots=("binary_cross_entropy",),
+        rewrite=_binary_cross_entropy,
         fires=(
             Example(
                 _XY, lambda x, y: op.binary_cross_entropy(op.sigmoid(x), y),
@@ -288,7 +301,8 @@ RULES: Final = (
         stays=(Example(_XY, lambda x, y: op.binary_cross_entropy(x, y)),),
     ),
     Rule(
-        name="xlogy-of-scaled", formula="xlogy(w, c·e^s) -> w·(s + log c), 0 where w is 0", why="as log-of-scaled", numerics="more_accurate",
+        name="xlogy-of-scaled", formula="xlogy(w, c·e^s) -> w·(s + log c), 0 where w is 0", why="as log-of-scaled",
+        numerics="more_accurate",
         roots=("xlogy",), rewrite=_xlogy,
         fires=(
             Example(

@@ -17,7 +17,8 @@ _REDUCTIONS: Final = frozenset({"reduce_max", "reduce_min", "reduce_sum", "logsu
 _TRANSPARENT: Final = frozenset({"detach", "assign", "squeeze", "unsqueeze", "broadcast_to"})
 # Elementwise functions of one operand that are NaN where it is.
 _FUNCTIONS: Final = frozenset({"neg", "exp", "log", "expm1", "log1p", "log1mexp", "sqrt", "square", "clamped_log"})
-_MOVES: Final = frozenset({"pick", "gather", "reshape", "transpose", "squeeze", "unsqueeze", "broadcast_to", "slice", "detach", "assign"})
+_MOVES: Final = frozenset({"pick", "gather", "reshape", "transpose", "squeeze", "unsqueeze", "broadcast_to", "slice",
+    "detach", "assign"})
 
 
 def as_value(x: Tensor) -> Value:
