@@ -34,7 +34,10 @@ OPT_LEVEL: Final = 2  # of the code generator
 # One lock for every use of LLVM here: it is held across a fork, so that no child starts in the middle of a compilation.
 _lock = threading.RLock()
 _library_number = itertools.count()
-_unloadable: deque[Any] = deque()  # resource trackers of dead `Loaded` values; released by the next load
+# llvmlite unloads a library when its tracker dies. Were a tracker part of a garbage cycle, the collector would end it in
+# any thread at any place: so they are held here, by the library's number, and closed by the next load.
+_trackers: dict[int, Any] = {}
+_unloadable: deque[int] = deque()  # the libraries of dead `Loaded` values
 
 
 class ObjectCache(Protocol):
@@ -75,13 +78,13 @@ class Loaded:
         from_cache: whether the object code was found in the cache.
     """
 
-    __slots__ = ("__weakref__", "_code", "_tracker", "addresses", "from_cache")
+    __slots__ = ("__weakref__", "_code", "_library", "addresses", "from_cache")
 
-    def __init__(self, addresses: Mapping[str, int], code: Code, from_cache: bool, tracker: Any) -> None:
+    def __init__(self, addresses: Mapping[str, int], code: Code, from_cache: bool, library: int) -> None:
         self.addresses = dict(addresses)
         self._code = code
         self.from_cache = from_cache
-        self._tracker = tracker
+        self._library = library
 
     def __getitem__(self, symbol: str) -> int:
         """The address of an exported symbol."""
@@ -97,11 +100,11 @@ class Loaded:
         with _lock:
             return str(_engine().machine.emit_assembly(_parsed(text)))
 
-    def __del__(self, _unloadable: deque[Any] = _unloadable) -> None:  # bound: globals may be gone at exit
+    def __del__(self, _unloadable: deque[int] = _unloadable) -> None:  # bound: globals may be gone at exit
         # The collector may run this anywhere, also inside LLVM's own lock or a fork; unloading waits for the next load.
-        tracker = getattr(self, "_tracker", None)
-        if tracker is not None:
-            _unloadable.append(tracker)
+        library = getattr(self, "_library", None)
+        if library is not None:
+            _unloadable.append(library)
 
 
 def load(
@@ -228,7 +231,8 @@ def _link(
 ) -> Loaded:
     with _lock:
         while _unloadable:
-            _unloadable.popleft().close()
+            if (dead := _trackers.pop(_unloadable.popleft(), None)) is not None:
+                dead.close()
         builder = llvm.JITLibraryBuilder().add_object_img(object_code)
         for name, address in (imports or {}).items():
             builder.import_symbol(name, address)
@@ -236,10 +240,11 @@ def _link(
             builder.export_symbol(name)
         try:
             # A library name can never be used again, not even after the library is gone.
-            tracker = builder.link(_engine().jit, f"graphloss-{next(_library_number)}")
+            library = next(_library_number)
+            tracker = _trackers[library] = builder.link(_engine().jit, f"graphloss-{library}")
         except RuntimeError as error:
             raise UnsupportedError("the machine code does not link", got=str(error).strip()) from error
-    return Loaded({name: int(tracker[name]) for name in symbols}, code, from_cache, tracker)
+    return Loaded({name: int(tracker[name]) for name in symbols}, code, from_cache, library)
 
 
 if hasattr(os, "register_at_fork"):

@@ -59,6 +59,18 @@ def test_code_outlives_other_modules() -> None:
     assert Unary(keep["add"])(1) == 2
 
 
+def test_the_collector_only_leaves_a_note() -> None:
+    """It may run in any thread while another one is inside LLVM; the next load unloads."""
+    box: list[object] = [jit.load(ADD.format(1), ["add"])]
+    box.append(box)
+    (library,) = [n for n in jit._trackers if n == box[0]._library]  # type: ignore[attr-defined]
+    del box
+    gc.collect()
+    assert not jit._trackers[library].closed
+    jit.load(ADD.format(2), ["add"])
+    assert library not in jit._trackers
+
+
 def test_texts_on_request() -> None:
     loaded = jit.load(ADD.format(5), ["add"])
     assert loaded.llvm_ir() == ADD.format(5)
