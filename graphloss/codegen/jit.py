@@ -34,8 +34,8 @@ OPT_LEVEL: Final = 2  # of the code generator
 # One lock for every use of LLVM here: it is held across a fork, so that no child starts in the middle of a compilation.
 _lock = threading.RLock()
 _library_number = itertools.count()
-# llvmlite unloads a library when its tracker dies. Were a tracker part of a garbage cycle, the collector would end it in
-# any thread at any place: so they are held here, by the library's number, and closed by the next load.
+# llvmlite unloads a library when its tracker dies. Were a tracker part of a garbage cycle, the collector would do that
+# in any thread at any place: so they are held here, by the library's number, and closed by the next load.
 _trackers: dict[int, Any] = {}
 _unloadable: deque[int] = deque()  # the libraries of dead `Loaded` values
 
