@@ -15,7 +15,7 @@ from graphloss.ir.program import Program
 from graphloss.ir.tensor import set_default_mode
 from graphloss.ir.variable import Variable
 from graphloss.ops import gradient as backward
-from graphloss.ops.gradient import append_backward, gradients
+from graphloss.ops.gradient import append_backward, gradients, hessian_diag
 from graphloss.options import CompileOptions, get_num_threads, set_num_threads
 from graphloss.param_attr import ParamAttr
 from graphloss.runtime.compiled_program import BuildStrategy, CompiledProgram, ExecutionStrategy
@@ -57,6 +57,7 @@ __all__ = [
     "global_scope",
     "gluon",
     "gradients",
+    "hessian_diag",
     "in_dygraph_mode",
     "initializer",
     "inspect",

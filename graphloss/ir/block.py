@@ -21,7 +21,7 @@ from graphloss.ir.dims import Dim
 from graphloss.ir.graph import Op
 from graphloss.ir.location import user_location
 from graphloss.ir.opdef import OpDef, freeze, get
-from graphloss.ir.operator import GRAD, Operator, Write
+from graphloss.ir.operator import DERIVATIVES, Operator, Write
 from graphloss.ir.parameter import Parameter
 from graphloss.ir.printer import call_text, op_text, statement_text, type_text
 from graphloss.ir.slots import Slots, arguments, results
@@ -310,7 +310,7 @@ class Block:
     def _output(self, statement: Operator, op: OpDef, name: str, type: TensorType) -> Variable:
         # constants, and what is made from integers only, need no gradient
         depends = any(dtypes.is_float(self.vars[n].dtype) for n in statement.input_arg_names)
-        differentiable = dtypes.is_float(type.dtype) and (op.vjp is not None or op.name == GRAD)
+        differentiable = dtypes.is_float(type.dtype) and (op.vjp is not None or op.name in DERIVATIVES)
         made = Variable(self, name, type, stop_gradient=not (depends and differentiable), location=statement.location)
         return self.define(made, statement)
 
@@ -330,7 +330,7 @@ class Block:
             raise AttrError(f"variable {new!r} exists already", where=self.vars[new].location)
         self.vars = {(new if n == old else n): v for n, v in self.vars.items()}
         for op in self.ops:
-            if old in op.input_arg_names or old in op.output_arg_names or op.type == GRAD:
+            if old in op.input_arg_names or old in op.output_arg_names or op.type in DERIVATIVES:
                 op.renamed(old, new)
         self.program.renamed(old, new)
 

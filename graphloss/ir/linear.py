@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from graphloss.ir.graph import Op
-from graphloss.ir.operator import GRAD, Operator, Write
+from graphloss.ir.operator import DERIVATIVES, Operator, Write
 
 if TYPE_CHECKING:
     from graphloss.ir.program import Program
@@ -52,7 +52,7 @@ class Linear:
 
 
 def grad_parts(op: Op) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Targets, wrt and target gradients of a `grad` op."""
+    """Targets, wrt and target gradients of a `grad` or `jacobian_diag` op."""
     n, m = op.attr["n_targets"], op.attr["n_wrt"]
     assert isinstance(n, int) and isinstance(m, int)
     return op.inputs[:n], op.inputs[n : n + m], op.inputs[n + m :]
@@ -84,7 +84,7 @@ def linearise(program: Program) -> Linear:
             if block.vars[entry.target].persistable:
                 out.writes[entry.target] = value
             continue
-        if entry.type == GRAD:
+        if entry.type in DERIVATIVES:
             own_targets, own_wrt, own_seeds = grad_parts(entry)
             targets = [read(i) for i in own_targets]
             wrt = [read(i) and out.version_below(i, targets) for i in own_wrt]

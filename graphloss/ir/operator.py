@@ -27,7 +27,10 @@ class Write:
     scope: str = field(default="", compare=False)
 
 
-GRAD: Final = "grad"  # the op that gradients() and append_backward() record; its attribute no_grad holds names
+# Ops that a compilation replaces by the ops of a derivative; their attribute no_grad holds names.
+GRAD: Final = "grad"  # what gradients() and append_backward() record
+JACOBIAN_DIAG: Final = "jacobian_diag"  # what hessian_diag() records, of a gradient
+DERIVATIVES: Final = frozenset({GRAD, JACOBIAN_DIAG})
 
 Statement: TypeAlias = Op | Write
 
@@ -151,7 +154,7 @@ class Operator:
         else:
             inputs, outputs = tuple(map(name, entry.inputs)), tuple(map(name, entry.outputs))
             attrs = entry.attrs
-            if entry.type == GRAD:
+            if entry.type in DERIVATIVES:
                 attrs = tuple((k, tuple(map(name, v)) if isinstance(v, tuple) else v) for k, v in attrs)
             self.entry = replace(entry, inputs=inputs, outputs=outputs, attrs=attrs)
 

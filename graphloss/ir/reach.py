@@ -10,7 +10,7 @@ from graphloss import dtypes
 from graphloss.ir.graph import Op
 from graphloss.ir.linear import Linear, grad_parts, linearise
 from graphloss.ir.opdef import get
-from graphloss.ir.operator import GRAD
+from graphloss.ir.operator import DERIVATIVES, GRAD
 from graphloss.ir.variable import GRAD_SUFFIX, Variable
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def differentiable(op: Op) -> bool:
-    """Whether a gradient passes through an op; it does through a `grad`, which becomes ops with rules of their own."""
-    return op.type == GRAD or get(op.type).vjp is not None
+    """Whether a gradient passes through an op; it does through a derivative, which becomes other ops."""
+    return op.type in DERIVATIVES or get(op.type).vjp is not None
 
 
 def reach(

@@ -11,7 +11,7 @@ from graphloss.ir.dims import Equations, SymDim, lone, symbols
 from graphloss.ir.graph import Attr, Graph, Op
 from graphloss.ir.linear import Linear, grad_parts, linearise
 from graphloss.ir.opdef import get
-from graphloss.ir.operator import GRAD
+from graphloss.ir.operator import DERIVATIVES
 from graphloss.ir.tensor import Tensor
 from graphloss.ir.types import TensorType
 from graphloss.ir.variable import Variable
@@ -78,8 +78,8 @@ def _fetched(program: Program, fetch: Tensor | str) -> str:
 
 
 def _needed_part(op: Op, needed: set[str]) -> Op:
-    """`op`; of a grad op, the gradients that are needed."""
-    if op.type != GRAD:
+    """`op`; of a derivative, the part that is needed."""
+    if op.type not in DERIVATIVES:
         return op
     targets, wrt, seeds = grad_parts(op)
     kept = [(x, out) for x, out in zip(wrt, op.outputs, strict=True) if out in needed]

@@ -1,8 +1,9 @@
-"""The op `grad`, and the functions that record it: gradients are expanded when a program is compiled."""
+"""The ops `grad` and `jacobian_diag`, and the functions that record them: a compilation expands both."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from typing import overload
 
 from graphloss import dtypes
 from graphloss.errors import ArgumentTypeError, DtypeError, ShapeError, UnsupportedError
@@ -14,7 +15,7 @@ from graphloss.ir.linear import linearise
 from graphloss.ir.location import user_location
 from graphloss.ir.mode import ProgramMode
 from graphloss.ir.opdef import Array, Attrs, AttrSpec, OpDef, Types, register
-from graphloss.ir.operator import GRAD
+from graphloss.ir.operator import GRAD, JACOBIAN_DIAG
 from graphloss.ir.printer import type_text
 from graphloss.ir.reach import reach
 from graphloss.ir.tensor import apply, using
@@ -38,7 +39,7 @@ def _infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType
 
 def _expanded_only(what: str) -> UnsupportedError:
     return UnsupportedError(
-        f"a grad op {what}", hint="a compilation expands it into the ops of the gradient; eager mode has its own tape"
+        f"a derivative {what}", hint="a compilation expands it into ops that compute it; eager mode has its own tape"
     )
 
 
@@ -62,6 +63,22 @@ _GRAD = register(
         variadic=True,
         summary="Gradients of the sum of all targets, each weighted by its target gradient.",
         formula="out_i = Σ_t Σ_j seed_tj ∂target_tj / ∂wrt_i",
+    )
+)
+
+
+_JACOBIAN_DIAG = register(
+    OpDef(
+        JACOBIAN_DIAG,
+        ("operands",),
+        _infer,
+        _reference,
+        attrs=(AttrSpec("n_targets", "int"), AttrSpec("n_wrt", "int"), AttrSpec("no_grad", "any", ())),
+        lower=_lower,
+        no_vjp="it is expanded before a gradient of it is taken",
+        variadic=True,
+        summary="Of a gradient g with respect to x, how each element depends on the element of x at its place.",
+        formula="out_i = ∂g_i / ∂x_i",
     )
 )
 
@@ -153,17 +170,76 @@ def append_backward(
     return [(p, g) for p, g in zip(parameters, found[1:], strict=True) if g is not None]
 
 
+@overload
+def hessian_diag(
+    loss: Variable, inputs: Variable, no_grad_set: Collection[Variable | str] | None = None
+) -> Variable | None: ...
+@overload
+def hessian_diag(
+    loss: Variable, inputs: Sequence[Variable], no_grad_set: Collection[Variable | str] | None = None
+) -> list[Variable | None]: ...
+def hessian_diag(
+    loss: Variable, inputs: Variable | Sequence[Variable], no_grad_set: Collection[Variable | str] | None = None
+) -> Variable | list[Variable | None] | None:
+    """The diagonal of the Hessian of the sum of `loss` with respect to each of `inputs`.
+
+    out_i = ∂²(Σ_j loss_j) / ∂input_i². It is the exact diagonal, made from the stable form of the loss, and shares its
+    exponentials with value and gradient: all three are one kernel where the loss is elementwise or works on rows. It
+    exists for what is made of elementwise ops, reductions, softmax and its relatives. A kink adds nothing; of a
+    piecewise linear loss it is 0.
+
+    Args:
+        loss: a Variable of a float dtype; of one that is not a scalar, the sum is meant.
+        inputs: one Variable or several.
+        no_grad_set: Variables or names that count as constants.
+
+    Returns:
+        A Variable of the input's type, `<input>@HESSIAN_DIAG`, or None if it is out of reach; a list for several.
+
+    Raises:
+        ArgumentTypeError: something else than Variables. DtypeError: a loss of an integer dtype.
+        UnsupportedError (when compiled): an op on the way mixes the elements of an input in another way, a matrix
+            product for example; the text names it.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.program_guard(gl.Program()) as main:
+        ...     z, y = gl.data("z", [None]), gl.data("y", [None])
+        ...     loss = gl.nn.functional.binary_cross_entropy_with_logits(z, y, reduction="sum")
+        ...     h = gl.hessian_diag(loss, z)
+        ...     print(h)
+        ...     feed = {"z": np.zeros(2, "float32"), "y": np.ones(2, "float32")}
+        ...     gl.Executor().run(feed=feed, fetch_list=[h])
+        %z@HESSIAN_DIAG : f32[z.0]
+        [array([0.25, 0.25], dtype=float32)]
+    """
+    several = isinstance(inputs, (list, tuple))
+    if not isinstance(loss, Variable):
+        raise ArgumentTypeError("hessian_diag takes a loss", "a Variable", type(loss).__name__)
+    blocked = _names(no_grad_set)
+    found: list[Variable | None] = []
+    for x in _variables("inputs", inputs):
+        (g,) = _record([loss], [x], [None], blocked, asked=True)
+        if g is None:
+            found.append(None)
+        else:
+            found += _record([g], [x], [None], blocked, asked=True, op=_JACOBIAN_DIAG, suffix="@HESSIAN_DIAG")
+    return found if several else found[0]
+
+
 def _record(
     targets: Sequence[Variable],
     inputs: Sequence[Variable],
     seeds: Sequence[Variable | None],
     no_grad: Collection[str],
     asked: bool,
+    op: OpDef = _GRAD,
+    suffix: str = GRAD_SUFFIX,
 ) -> list[Variable | None]:
-    """Records one grad op for the inputs that are reached; if `asked` for, stop_gradient does not stop them."""
+    """Records one op for the inputs that are reached; if `asked` for, stop_gradient does not stop them."""
     block = targets[0].block
     for var in (*targets, *inputs):
-        block.own(GRAD, var)
+        block.own(op.name, var)
     for target in targets:
         if not dtypes.is_float(target.dtype):
             what = f"there is no gradient of {target.name!r}"
@@ -180,8 +256,8 @@ def _record(
     with using(ProgramMode()), program_guard(block.program), op_role("backward"):
         given = [_ones(t) if s is None else s for t, s in zip(targets, seeds, strict=True)] if any_seed else []
         attrs = {"n_targets": len(targets), "n_wrt": len(reached), "no_grad": stopped}
-        names = [_unused(block.vars, x.name + GRAD_SUFFIX) for x in reached]
-        made = block.append(_GRAD, (*targets, *reached, *given), attrs, names)
+        names = [_unused(block.vars, x.name + suffix) for x in reached]
+        made = block.append(op, (*targets, *reached, *given), attrs, names)
     found = dict(zip((x.name for x in reached), made, strict=True))
     return [found.get(x.name) for x in inputs]
 

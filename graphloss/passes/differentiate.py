@@ -1,10 +1,11 @@
-"""Expands `grad` ops into the ops that compute the gradient, innermost first.
+"""Expands `grad` and `jacobian_diag` ops into the ops that compute these derivatives, innermost first.
 
     x@GRAD, … = grad(targets…, inputs…, target gradients…) {n_targets, n_wrt, no_grad}
+    d = jacobian_diag(g, x) {n_targets=1, n_wrt=1, no_grad}
 
-`isolate` runs before any rule: a gradient with respect to a value in the middle of the graph, or stopped there, is that of a copy of
-the path from this value to the targets. So rules may look through the value where the loss itself is computed, and whether a
-fetch is stable never depends on which gradients are asked for.
+`isolate` runs before any rule: a gradient with respect to a value in the middle of the graph, or stopped there, is that
+of a copy of the path from this value to the targets. So rules may look through the value where the loss itself is
+computed, and whether a fetch is stable never depends on which gradients are asked for.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from graphloss import ops
 from graphloss.ir.builder import Value
 from graphloss.ir.graph import Attr, Graph, Op
 from graphloss.ir.opdef import get
+from graphloss.ir.operator import DERIVATIVES, JACOBIAN_DIAG
 from graphloss.ir.tensor import Tensor
 from graphloss.passes.backprop import Applied, backprop
+from graphloss.passes.diagonal import jacobian_diag
 from graphloss.rewrite.driver import Rewriter
 from graphloss.rewrite.trace import Record, Trace
-
-GRAD = "grad"
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The operands of a grad op by their meaning."""
+    """The operands of such an op by their meaning."""
 
     targets: tuple[str, ...]
     wrt: tuple[str, ...]
@@ -43,14 +44,14 @@ def parts_of(op: Op) -> Parts:
 
 
 def has_grad(graph: Graph) -> bool:
-    return any(op.type == GRAD for op in graph.ops)
+    return any(op.type in DERIVATIVES for op in graph.ops)
 
 
 def pinned(graph: Graph) -> frozenset[str]:
     """Values that rules leave alone until the gradients are expanded: where one starts, and where one ends."""
     names: set[str] = set()
     for op in graph.ops:
-        if op.type == GRAD:
+        if op.type in DERIVATIVES:
             p = parts_of(op)
             names.update(p.wrt, p.no_grad)
     return frozenset(n for n in names if n in graph.definition)
@@ -84,7 +85,7 @@ class _Copier:
         return self._graph.replace(ops=tuple(self.ops), types=self._types)
 
     def take(self, op: Op) -> None:
-        if op.type != GRAD:
+        if op.type not in DERIVATIVES:
             self._emit(op)
             return
         p = parts_of(op)
@@ -119,7 +120,7 @@ class _Copier:
                     continue
                 outputs = tuple(self._fresh(o) for o in op.outputs)
                 copied = replace(op, inputs=tuple(renamed.get(n, n) for n in op.inputs), outputs=outputs)
-                if op.type == GRAD:
+                if op.type in DERIVATIVES:
                     p = parts_of(copied)
                     copied = _grad_op(copied, replace(p, no_grad=tuple(renamed.get(n, n) for n in p.no_grad)), outputs)
                 renamed.update(zip(op.outputs, outputs, strict=True))
@@ -161,7 +162,7 @@ def _ancestors(definition: Mapping[str, Op], names: Iterable[str]) -> set[str]:
 
 @dataclass(frozen=True)
 class Differentiate:
-    """Expands every grad op that depends on no other grad op; the others wait for the next round, after another stabilise."""
+    """Expands each derivative that depends on no other; the others wait for the next round, after a stabilise."""
 
     name: str = "differentiate"
 
@@ -176,7 +177,7 @@ class _Differentiator(Rewriter):
         self._record = trace
 
     def _sweep(self, op: Op) -> None:
-        if op.type == GRAD and op.outputs[0] not in self._later:
+        if op.type in DERIVATIVES and op.outputs[0] not in self._later:
             self._expand(op)
         else:
             super()._sweep(op)
@@ -190,11 +191,14 @@ class _Differentiator(Rewriter):
         self.role = "backward"
         targets = [self.value(n) for n in p.targets]
         seeds: list[Tensor] = [self.value(n) for n in p.seeds]
-        if not seeds:
-            seeds = [ops.ones_like(t) for t in targets]
         wrt = [self.value(n) for n in p.wrt]
         stopped = [self.value(n) for n in p.no_grad if n in self.types and n not in p.wrt]
-        found = backprop(path, list(zip(targets, seeds, strict=True)), wrt, stopped=stopped, enter=self._enter_backward)
+        found: list[Tensor | None]
+        if op.type == JACOBIAN_DIAG:
+            found = [jacobian_diag(path, targets[0], wrt[0], stopped=stopped, enter=self._enter_backward)]
+        else:
+            pairs = list(zip(targets, seeds or [ops.ones_like(t) for t in targets], strict=True))
+            found = backprop(path, pairs, wrt, stopped=stopped, enter=self._enter_backward)
         self.like(op)
         self.role = "backward"
         names = []
@@ -203,7 +207,7 @@ class _Differentiator(Rewriter):
             assert isinstance(value, Value)
             names.append(value.name)
         self._replaced.update(zip(op.outputs, names, strict=True))
-        self._record.add(Record(self._name, "grad", op, tuple(self.ops[start:]), op.loc))
+        self._record.add(Record(self._name, op.type, op, tuple(self.ops[start:]), op.loc))
 
     def _applied(self, op: Op) -> Applied:
         inputs = tuple(self.value(n) for n in op.inputs)
@@ -223,6 +227,6 @@ def _after_grad(graph: Graph) -> frozenset[str]:
         depends = any(n in behind for n in op.inputs)
         if depends:
             later.update(op.outputs)
-        if depends or op.type == GRAD:
+        if depends or op.type in DERIVATIVES:
             behind.update(op.outputs)
     return frozenset(later)

@@ -13,6 +13,7 @@ from graphloss import ops
 from graphloss.ir import scalar
 from graphloss.ir.dims import Equations
 from graphloss.ir.opdef import OpDef, Sample
+from graphloss.ir.operator import DERIVATIVES
 from graphloss.ir.scalar import arg
 from graphloss.ir.tensor import Tensor, apply, using
 from graphloss.ir.types import TensorType
@@ -22,7 +23,7 @@ from tests.numerics import assert_ulp
 from tests.ops.scalars import FUNCTIONS, evaluate
 
 # `grad` stands for a whole graph until it is differentiated: it has no value of its own to compare.
-OPS = {op.name: op for op in all_ops() if op.name != "grad"}
+OPS = {op.name: op for op in all_ops() if op.name not in DERIVATIVES}
 
 
 def samples_of(op: OpDef) -> list[Sample]:
