@@ -1,4 +1,4 @@
-"""What a run refuses, each with its whole text; and that a refused run changes nothing."""
+"""What a run refuses, each with its whole text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 import graphloss as gl
@@ -23,33 +22,7 @@ from graphloss.errors import (
     UnknownVariable,
     UnsupportedError,
 )
-
-Array = npt.NDArray[Any]
-
-
-def at(mark: str) -> str:
-    """file:line of the one line here that ends in this comment."""
-    lines = Path(__file__).read_text(encoding="utf-8").splitlines()
-    (number,) = (i for i, text in enumerate(lines, 1) if text.endswith(f"# {mark}"))
-    return f"{__file__}:{number}"
-
-
-class Classifier:
-    """Softmax cross entropy over 20 classes, averaged."""
-
-    def __init__(self) -> None:
-        self.main = gl.Program()
-        with gl.unique_name.guard(), gl.program_guard(self.main, gl.Program()):
-            self.x = gl.data("logits", [None, 20])  # logits
-            self.y = gl.data("labels", [None, 1], "int64")  # labels
-            each = gl.layers.softmax_with_cross_entropy(self.x, self.y)  # loss
-            self.loss = gl.layers.mean(each)  # mean
-        self.exe = gl.Executor()
-
-    def run(self, **changes: object) -> list[Array]:
-        feed: dict[str, object] = {"logits": np.zeros((8, 20), "float32"), "labels": np.zeros((8, 1), "int64")}
-        return self.exe.run(self.main, {**feed, **changes}, [self.loss])
-
+from tests.runtime.models import Array, Classifier, at
 
 LOGITS = "feed %logits : f32[logits.0, 20]"
 LABELS = "feed %labels : i64[labels.0, 1]"
@@ -61,7 +34,7 @@ def labels(row: int, value: int, n: int = 8) -> Array:
     return made
 
 
-# the feed, the error, its text; {logits} and the like stand for the place of that line in this file
+# the feed, the error, its text; {logits} and the like stand for the place of that line in the models
 REFUSED: dict[str, tuple[dict[str, object], type[GraphlossError], str]] = {
     "one dimension too few": (
         {"logits": np.zeros(8, "float32")},
@@ -284,7 +257,7 @@ def test_unequal_sizes_name_both_variables_and_the_op() -> None:
     assert what == "the value of 'c' does not fit another one at axis 0"
     assert expected == "  expected 6 (dimension 0 of 'a', dimension 0 of 'b'), got 5, of shape [5, 3]"
     assert op.startswith("  op: %add_0.tmp_0 = add(%concat_0.tmp_0, %c) : ")
-    assert where == f"  at: {at('concat and add')}"
+    assert where == f"  at: {at('concat and add', __file__)}"
     assert hint == "  hint: sizes may change from run to run, but only together"
     feed["c"] = np.ones((6, 3), "float32")
     np.testing.assert_array_equal(gl.Executor().run(main, feed, [total])[0], np.full((6, 3), 2, "float32"))
@@ -305,7 +278,7 @@ def test_an_equation_that_no_size_solves() -> None:
     assert what == "broadcast needs equal dimensions"
     assert expected.startswith("  expected ") and "12 (" in expected and "18 (" in expected
     assert "dimension 0 of 'a', dimension 1 of 'a'" in expected and "dimension 0 of 'b'" in expected
-    assert op.startswith("  op: %add_0.tmp_0 = add(") and where == f"  at: {at('flat sums')}"
+    assert op.startswith("  op: %add_0.tmp_0 = add(") and where == f"  at: {at('flat sums', __file__)}"
     assert hint == "  hint: sizes may change from run to run, but only together"
 
 
@@ -319,7 +292,7 @@ def test_a_maximum_over_nothing() -> None:
     what, expected, op, where = str(caught.value).splitlines()
     assert what == "reduce_max over no elements of 'x'"
     assert expected == "  expected at least one element, got 0"
-    assert op == "  op: reduce_max" and where == f"  at: {at('top')}"
+    assert op == "  op: reduce_max" and where == f"  at: {at('top', __file__)}"
 
 
 @pytest.mark.parametrize(
@@ -353,9 +326,9 @@ def test_a_variable_of_another_program() -> None:
         gl.Executor().run(main, {"x": np.ones(3, "float32")}, [twice])
     assert str(caught.value) == (
         f"variable {twice.name!r} belongs to another program\n"
-        f"  expected a variable of program 'main' (made at {at('programs')}), "
-        f"got one of program 'main' (made at {at('programs')})\n"
-        f"  at: {at('twice')}\n"
+        f"  expected a variable of program 'main' (made at {at('programs', __file__)}), "
+        f"got one of program 'main' (made at {at('programs', __file__)})\n"
+        f"  at: {at('twice', __file__)}\n"
         "  hint: run the program that the variable was built in"
     )
     with gl.program_guard(main), pytest.raises(ArgumentTypeError) as caught:
@@ -363,7 +336,7 @@ def test_a_variable_of_another_program() -> None:
     what, expected, op, where, hint = str(caught.value).splitlines()
     assert what == "add: variable 'z' belongs to another program"
     assert expected.startswith("  expected a variable of program 'main' (made at ") and "got one of program" in expected
-    assert op == "  op: add(z)" and where == f"  at: {at('mixed')}"
+    assert op == "  op: add(z)" and where == f"  at: {at('mixed', __file__)}"
     assert hint == "  hint: build both inside one program_guard"
 
 
@@ -398,235 +371,6 @@ def test_a_closed_executor() -> None:
         model.run()
     assert isinstance(caught.value, RuntimeError)
     assert str(caught.value) == "this executor is closed\n  hint: make a new Executor"
-
-
-# -- state ------------------------------------------------------------------------------------------------------------
-
-
-class Training:
-    """A linear classifier of 3 features and 4 classes, its scope set up."""
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self.main, self.startup, self.scope = gl.Program(), gl.Program(), gl.Scope()
-        self.startup.random_seed = 7
-        with gl.unique_name.guard(), gl.program_guard(self.main, self.startup):
-            x, y = gl.data("x", [None, 3]), gl.data("y", [None, 1], "int64")
-            logits = gl.layers.fc(x, size=4)  # fc
-            self.loss = gl.layers.mean(gl.layers.softmax_with_cross_entropy(logits, y))
-            make().minimize(self.loss)
-        self.exe = gl.Executor()
-        self.exe.run(self.startup, scope=self.scope)
-
-    def step(self, x: Array, y: Array) -> float:
-        return float(self.exe.run(self.main, {"x": x, "y": y}, [self.loss], scope=self.scope)[0][0])
-
-    def state(self) -> dict[str, bytes]:
-        return {n: np.array(h.get_tensor()).tobytes() for n, h in self.scope.holders.items() if h.value is not None}
-
-
-OPTIMIZERS = {
-    "sgd": lambda: gl.optimizer.SGD(learning_rate=0.5),
-    "momentum": lambda: gl.optimizer.Momentum(learning_rate=0.5, momentum=0.9),
-    "adam": lambda: gl.optimizer.Adam(learning_rate=0.5),
-}
-
-
-@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_a_failed_step_changes_no_state(make: Callable[[], Any], rng: np.random.Generator) -> None:
-    x, y = rng.normal(size=(64, 3)).astype("float32"), rng.integers(0, 4, (64, 1))
-    training, twin = Training(make), Training(make)
-    assert training.state() == twin.state() and len(training.state()) >= 2
-    training.step(x, y)
-    twin.step(x, y)
-    before = training.state()
-    bad = y.copy()
-    bad[-1] = 4
-    refused = (((x, bad), LabelError), ((x[:, :2], y), ShapeError), ((x[:5], y), ShapeError), ((x, x), FeedError))
-    for feed, error in refused:
-        with pytest.raises(error):
-            training.step(*feed)
-        assert training.state() == before
-    assert training.step(x, y) == twin.step(x, y)  # and the run after a failure knows nothing of it
-    assert training.state() == twin.state() != before
-
-
-def test_no_parameter_without_the_startup_program() -> None:
-    training = Training(OPTIMIZERS["sgd"])
-    name = next(p.name for p in training.main.all_parameters())
-    training.scope = gl.Scope()
-    with pytest.raises(FeedError) as caught:
-        training.step(np.zeros((2, 3), "float32"), np.zeros((2, 1), "int64"))
-    what, expected, op, where, hint = str(caught.value).splitlines()
-    assert what.startswith("variable 'fc_") and what.endswith("has no value in the scope")
-    assert expected == "  expected a value from an earlier run, got none"
-    assert op.startswith("  op: state %fc_") and where == f"  at: {at('fc')}"
-    assert hint == "  hint: run the startup program first, with the same scope"
-    assert all(h.value is None for h in training.scope.holders.values())
-    assert name in training.main.global_block().vars
-
-
-@pytest.mark.parametrize("value", [np.zeros((3, 4)), np.zeros((3, 5), "float32"), np.zeros(3, "float32")])
-def test_a_state_that_does_not_fit(value: Array) -> None:
-    training = Training(OPTIMIZERS["sgd"])
-    weight = next(p for p in training.main.all_parameters() if p.shape == (3, 4))
-    training.scope.var(weight.name).get_tensor().set(value)
-    with pytest.raises((FeedError, ShapeError)) as caught:
-        training.step(np.zeros((2, 3), "float32"), np.zeros((2, 1), "int64"))
-    what, _, op, where, _ = str(caught.value).splitlines()
-    assert what.startswith(f"the value of {weight.name!r} has another ")
-    assert op == f"  op: state %{weight.name} : f32[3, 4]" and where == f"  at: {at('fc')}"
-
-
-def test_feeding_a_state() -> None:
-    training = Training(OPTIMIZERS["sgd"])
-    weight = next(p for p in training.main.all_parameters() if p.shape == (3, 4))
-    feed = {"x": np.zeros((2, 3), "float32"), "y": np.zeros((2, 1), "int64"), weight.name: np.zeros((3, 4), "float32")}
-    with pytest.raises(FeedError) as caught:
-        training.exe.run(training.main, feed, [training.loss], scope=training.scope)
-    assert str(caught.value) == (
-        f"{weight.name!r} is no input of the program\n"
-        "  expected a variable made by data(), got a state, which the scope holds\n"
-        f"  op: {weight}\n"
-        f"  at: {at('fc')}\n"
-        "  hint: known names: 'x', 'y'"
-    )
-
-
-# -- values and layouts that are fine ---------------------------------------------------------------------------------
-
-
-def misaligned(array: Array) -> Array:
-    raw = np.zeros(array.nbytes + 1, np.uint8)
-    raw[1:] = np.ascontiguousarray(array).view(np.uint8).reshape(-1)
-    return raw[1:].view(array.dtype).reshape(array.shape)
-
-
-def frozen(array: Array) -> Array:
-    copy = array.copy()
-    copy.flags.writeable = False
-    return copy
-
-
-def stepped(array: Array) -> Array:
-    wide = np.full((2 * array.shape[0], 3 * array.shape[1]), 77, array.dtype)
-    wide[::2, ::3] = array
-    return wide[::2, ::3]
-
-
-LAYOUTS: dict[str, Callable[[Array], Array]] = {
-    "fortran": np.asfortranarray,
-    "transposed": lambda a: np.ascontiguousarray(a.T).T,
-    "reversed": lambda a: np.ascontiguousarray(a[::-1, ::-1])[::-1, ::-1],
-    "stepped": stepped,
-    "read-only": frozen,
-    "byte-swapped": lambda a: a.astype(a.dtype.newbyteorder()),
-    "misaligned": misaligned,
-    "subclass": lambda a: a.view(np.recarray),
-    "matrix of 0-stride": lambda a: np.broadcast_to(a[:1], a.shape),
-}
-
-
-@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
-@pytest.mark.parametrize("rows", [1, 5, 33])
-def test_layouts(layout: Callable[[Array], Array], rows: int, rng: np.random.Generator) -> None:
-    model = Classifier()
-    x = layout(rng.normal(size=(rows, 20)).astype("float32"))
-    y = layout(rng.integers(0, 20, (rows, 1)))
-    before = (x.copy(), y.copy())
-    want = model.run(logits=np.array(x, "float32", order="C"), labels=np.array(y, "int64", order="C"))[0]
-    got = model.run(logits=x, labels=y)[0]
-    assert got.tobytes() == want.tobytes()  # the same bits
-    z = np.asarray(x, "float64")
-    rows_at = np.arange(rows)
-    exact = np.mean(np.log(np.exp(z).sum(1)) - z[rows_at, np.asarray(y)[:, 0]])
-    np.testing.assert_allclose(got, [exact], rtol=1e-5)
-    np.testing.assert_array_equal(x, before[0])
-    np.testing.assert_array_equal(y, before[1])
-
-
-@pytest.mark.parametrize("dtype", ["int32", "int16", "int8", "uint8", ">i4", "bool"])
-def test_labels_that_int64_holds(dtype: str) -> None:
-    x = np.arange(40, dtype="float32").reshape(2, 20)
-    y = np.array([[0], [1]])
-    model = Classifier()
-    np.testing.assert_array_equal(model.run(logits=x, labels=y.astype(dtype)), model.run(logits=x, labels=y))
-
-
-def test_array_likes_and_numbers() -> None:
-    class Tensor:
-        def __array__(self, dtype: object = None, copy: object = None) -> Array:
-            return np.array([1, 2], "float32")
-
-    main = gl.Program()
-    with gl.program_guard(main):
-        x, s, zero = gl.data("x", [None]), gl.data("s", [1]), gl.data("zero", [])
-        y = ops.add(ops.mul(x, s), zero)
-    exe = gl.Executor()
-    for s_value in (2, 2.0, np.float32(2), np.array([2], "float32")):
-        for zero_value in (1, True, np.array(1, "float32"), np.float16(1)):
-            (got,) = exe.run(main, {"x": Tensor(), "s": s_value, "zero": zero_value}, [y])
-            np.testing.assert_array_equal(got, [3, 5])
-
-
-def test_no_rows() -> None:
-    model = Classifier()
-    feed = {"logits": np.zeros((0, 20), "float32"), "labels": np.zeros((0, 1), "int64")}
-    each = next(op.output_arg_names[0] for op in model.main.global_block().ops if op.type == "pick")
-    loss, rows = model.exe.run(model.main, feed, [model.loss, each])
-    assert np.isnan(loss).all() and loss.shape == (1,)  # the mean of nothing
-    assert rows.shape == (0,)
-    np.testing.assert_allclose(model.run()[0], np.log(20), rtol=1e-6)
-
-
-def test_no_rows_in_a_training_step() -> None:
-    training = Training(OPTIMIZERS["sgd"])
-    assert np.isnan(training.step(np.zeros((0, 3), "float32"), np.zeros((0, 1), "int64")))
-
-
-@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
-def test_nan_and_infinity_pass(poison: float) -> None:
-    main = gl.Program()
-    with gl.program_guard(main):
-        x, y = gl.data("x", [None, 3]), gl.data("y", [None, 1], "int64")
-        each = gl.layers.softmax_with_cross_entropy(x, y)
-    values = np.zeros((3, 3), "float32")
-    values[1, 0] = poison
-    (got,) = gl.Executor().run(main, {"x": values, "y": np.full((3, 1), 1)}, [each])
-    np.testing.assert_allclose(got[[0, 2], 0], np.log(3), rtol=1e-6)  # the other rows know nothing of it
-    want = {np.inf: np.inf, -np.inf: np.log(2)}.get(poison, np.nan)
-    if np.isposinf(poison):
-        assert got[1, 0] == np.inf or np.isnan(got[1, 0])  # inf - inf in the row
-    else:
-        np.testing.assert_allclose(got[1, 0], want, rtol=1e-6)
-
-
-def test_an_ignored_row_may_hold_any_label_that_is_the_ignored_one_and_no_other() -> None:
-    main = gl.Program()
-    with gl.program_guard(main):
-        x, y = gl.data("x", [None, 5]), gl.data("y", [None], "int64")
-        loss = gl.nn.functional.cross_entropy(x, y, ignore_index=-7, reduction="none")
-    exe, logits = gl.Executor(), np.zeros((3, 5), "float32")
-    (got,) = exe.run(main, {"x": logits, "y": np.array([0, -7, 4])}, [loss])
-    np.testing.assert_allclose(got, [np.log(5), 0, np.log(5)], rtol=1e-6)
-    for bad in (-6, -1, 5, 2**62, -(2**63)):
-        with pytest.raises(LabelError, match=rf"row 2: y\[2\] = {bad} is out of range"):
-            exe.run(main, {"x": logits, "y": np.array([0, -7, bad])}, [loss])
-
-
-def test_the_lowest_bad_row_is_reported_for_any_number_of_threads() -> None:
-    main = gl.Program()
-    with gl.program_guard(main):
-        x, y = gl.data("x", [None, 40]), gl.data("y", [None], "int64")
-        loss = gl.nn.functional.cross_entropy(x, y)
-    rows = 20_000
-    bad = np.zeros(rows, "int64")
-    bad[[19_999, 12_345, 777, 15_000]] = [40, -1, 99, 41]
-    for n in (1, 2, 3):
-        exe = gl.Executor(options=gl.CompileOptions(threads=n))
-        for _ in range(3):
-            with pytest.raises(LabelError) as caught:
-                exe.run(main, {"x": np.zeros((rows, 40), "float32"), "y": bad}, [loss])
-            assert str(caught.value).splitlines()[0] == "row 777: y[777] = 99 is out of range"
 
 
 def test_the_texts_name_nothing_of_the_package() -> None:
