@@ -74,3 +74,9 @@ def mean_except(loss: Tensor, axis: int) -> Tensor:
     rank = loss.type.rank
     axes = tuple(a for a in range(rank) if a != axis % max(rank, 1))
     return ops.reduce_mean(loss, axis=axes) if axes else loss
+
+
+def batch_mean(loss: Tensor, like: Tensor) -> Tensor:
+    """The sum of all elements over the first dimension of `like` (over 1 if it has none)."""
+    total = ops.reduce_sum(loss)
+    return total / ops.size(like.type.shape[:1], loss.type.dtype) if like.type.rank else total

@@ -37,7 +37,8 @@ class Case:
 
     def arrays(self, dtype: str) -> dict[str, Array]:
         given = {**EXAMPLES[self.key]["inputs"], **self.also}
-        found = {n: np.array(v) for n, v in given.items() if isinstance(v, list) and n not in self.without}
+        taken = {n: v for n, v in given.items() if n in self.also or (isinstance(v, list) and n not in self.without)}
+        found = {n: np.array(v) for n, v in taken.items()}
         return {n: a.astype(dtype) if a.dtype.kind == "f" else a for n, a in found.items()}
 
     def result(self, name: str) -> Array:
