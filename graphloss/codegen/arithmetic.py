@@ -8,6 +8,8 @@ from typing import Final
 
 from llvmlite import ir
 
+from graphloss.codegen import constants
+from graphloss.codegen.constants import Splat
 from graphloss.codegen.target import Target
 
 _SCALAR_TYPES: Final[dict[str, ir.Type]] = {
@@ -46,17 +48,6 @@ FORMATS: Final = {
     "float32": FloatFormat("float32", "int32", 23, 127),
     "float64": FloatFormat("float64", "int64", 52, 1023),
 }
-
-
-class Splat(ir.Constant):  # type: ignore[misc]
-    """A vector of one repeated constant; prints as LLVM's `splat`, so that the text does not grow with the width."""
-
-    def __init__(self, typ: ir.VectorType, element: ir.Constant) -> None:
-        super().__init__(typ, [element] * typ.count)
-        self.element = element
-
-    def _get_reference(self) -> str:
-        return f"splat ({self.element})"
 
 
 def mangled(typ: ir.Type) -> str:
@@ -112,8 +103,8 @@ class LaneArithmetic:
         plain = float(value) if dtype in FORMATS else int(value)
         if dtype == "bool":
             plain = bool(value)
-        scalar = ir.Constant(_SCALAR_TYPES[dtype], plain)
-        return scalar if self.width == 1 else Splat(self.ty(dtype), scalar)
+        scalar = constants.number(_SCALAR_TYPES[dtype], plain)
+        return scalar if self.width == 1 else constants.splat(self.ty(dtype), scalar)
 
     def constant_value(self, value: ir.Value) -> float | None:
         """The number a constant holds in every lane, None for anything else."""
@@ -129,10 +120,9 @@ class LaneArithmetic:
             return scalar
         if isinstance(scalar, ir.Constant):
             return Splat(ir.VectorType(scalar.type, self.width), scalar)
-        typ = ir.VectorType(scalar.type, self.width)
-        first = self.builder.insert_element(ir.Constant(typ, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
-        order = ir.Constant(ir.VectorType(ir.IntType(32), self.width), [0] * self.width)
-        return self.builder.shuffle_vector(first, ir.Constant(typ, ir.Undefined), order)
+        none = constants.undefined(ir.VectorType(scalar.type, self.width))
+        first = self.builder.insert_element(none, scalar, constants.number(ir.IntType(32), 0))
+        return self.builder.shuffle_vector(first, none, constants.order((0,) * self.width))
 
     def intrinsic(self, name: str, result: ir.Type, *args: ir.Value) -> ir.Value:
         """Call an LLVM intrinsic by its mangled name, declaring it on first use."""
@@ -345,18 +335,17 @@ class LaneArithmetic:
         count = value.type.count
         if count == lanes:
             return [value]
-        none = ir.Constant(value.type, ir.Undefined)
-        index = ir.VectorType(ir.IntType(32), lanes)
+        none = constants.undefined(value.type)
         starts = range(0, count, lanes)
         return [
-            self.builder.shuffle_vector(value, none, ir.Constant(index, list(range(s, s + lanes)))) for s in starts
+            self.builder.shuffle_vector(value, none, constants.order(tuple(range(s, s + lanes)))) for s in starts
         ]
 
     def join(self, parts: list[ir.Value]) -> ir.Value:
         """Vectors of equal length laid end to end; their number is a power of two."""
         while len(parts) > 1:
             count = 2 * parts[0].type.count
-            order = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(count)))
+            order = constants.order(tuple(range(count)))
             parts = [self.builder.shuffle_vector(a, b, order) for a, b in zip(parts[::2], parts[1::2], strict=True)]
         return parts[0]
 

@@ -7,6 +7,8 @@ from typing import Final
 
 from llvmlite import ir
 
+from graphloss.codegen.constants import i64 as i64
+
 I1: Final = ir.IntType(1)
 I8: Final = ir.IntType(8)
 I32: Final = ir.IntType(32)
@@ -16,10 +18,6 @@ VOID: Final = ir.VoidType()
 
 Carried = Sequence[ir.Value]
 Body = Callable[[ir.Value, list[ir.Value]], Carried]
-
-
-def i64(value: int) -> ir.Constant:
-    return ir.Constant(I64, value)
 
 
 def known(value: ir.Value) -> int | None:

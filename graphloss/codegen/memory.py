@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
+from graphloss.codegen import constants
 from graphloss.codegen.arithmetic import LaneArithmetic, mangled
 
 _I32 = ir.IntType(32)
@@ -132,13 +133,13 @@ class LaneMemory(LaneArithmetic):
         """0, 1, 2, ... over the lanes."""
         if self.width == 1:
             return self.const(dtype, 0)
-        return ir.Constant(self.ty(dtype), [ir.Constant(self.scalar_ty(dtype), i) for i in range(self.width)])
+        return constants.iota(self.scalar_ty(dtype), self.width)
 
     def first(self, count: ir.Value) -> ir.Value:
         """The mask of the first `count` lanes (count a scalar int32 or int64)."""
         bits = "int32" if count.type == _I32 else "int64"
         if bits == "int64" and self.width > 1:  # compare in 32 bits: half the registers; larger counts saturate
-            most = ir.Constant(_I64, self.width)
+            most = constants.i64(self.width)
             count = self.builder.select(self.builder.icmp_signed("<", count, most), count, most)
             count, bits = self.builder.trunc(count, _I32), "int32"
         return self.lt(self.iota(bits), self.splat(count))
@@ -157,7 +158,7 @@ class LaneMemory(LaneArithmetic):
 
     def shuffle(self, a: ir.Value, b: ir.Value, lanes: list[int]) -> ir.Value:
         """Lanes picked from a (0 .. width-1) and b (width .. 2·width-1)."""
-        return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_I32, len(lanes)), lanes))
+        return self.builder.shuffle_vector(a, b, constants.order(tuple(lanes)))
 
     # reductions over the lanes: halves are folded onto each other, so the order is fixed for every target
 
