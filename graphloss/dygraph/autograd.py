@@ -24,6 +24,7 @@ class Path:
         self.records: list[Record] = []
         self.applied: list[Applied] = []
         self._handles: dict[Hashable, Handle] = {}
+        self._ends: dict[Hashable, Handle] = {}
         self._blocked = {_key(c) for c in blocked}
         self._collect([c.record for c in targets if c.record is not None])
 
@@ -43,13 +44,19 @@ class Path:
                     stack.append(cell.record)
         self.records = sorted(seen.values(), key=lambda r: r.number)
         for record in self.records:
-            # an input that no gradient flows to is a handle of its own, even if the same value is live elsewhere
+            # an input that no gradient flows to has a handle of its own, even if the same value is live elsewhere
             inputs = tuple(
-                self.handle(c) if live and _key(c) not in self._blocked else Handle(c, True)
+                self.handle(c) if live and _key(c) not in self._blocked else self._stopped(c)
                 for c, live in zip(record.inputs, record.live, strict=True)
             )
             outputs = tuple(self.handle(Cell(a, record, i, record.sinks[i])) for i, a in enumerate(record.outputs))
             self.applied.append(Applied(record.op, inputs, outputs, record.attrs))
+
+    def _stopped(self, cell: Cell) -> Handle:
+        key = _key(cell)
+        if key not in self._ends:
+            self._ends[key] = Handle(cell, True)
+        return self._ends[key]
 
     def handle(self, cell: Cell) -> Handle:
         """The handle of a value."""

@@ -19,7 +19,7 @@ from typing import Final
 from graphloss import dtypes, ops
 from graphloss.errors import UnsupportedError
 from graphloss.ir.builder import Value
-from graphloss.ir.opdef import OpDef
+from graphloss.ir.opdef import OpDef, get
 from graphloss.ir.tensor import Mode, Tensor, current, using
 from graphloss.ir.types import TensorType
 from graphloss.ops import rules
@@ -73,6 +73,7 @@ class CotangentMode:
         self.inner = inner
         self._zeros: dict[Hashable, Tensor] = {}
         self._both: dict[tuple[Hashable, Hashable], tuple[Tensor, Tensor, Tensor]] = {}
+        self._moves: dict[Hashable, tuple[Tensor, Tensor]] = {}  # the operand stays alive with its result, as above
 
     def apply(self, op: OpDef, inputs: Sequence[Tensor], attrs: Mapping[str, object]) -> tuple[Tensor, ...]:
         with using(self.inner):
@@ -119,16 +120,24 @@ class CotangentMode:
         if op.name in ("add", "sub") and len(masked) == 2 and key_of(first.predicate) == key_of(masked[1].predicate):
             return result(first.predicate)
         if op.name in _MOVES:
-            return result(self.inner.apply(op, (_padded(first.predicate, first.type.rank),), attrs)[0])
+            return result(self._moved(op, _padded(first.predicate, first.type.rank), attrs))
         if op.name == "place":
             axis, rank = attrs["axis"], first.type.rank
             assert isinstance(axis, int)
-            return result(ops.unsqueeze(_padded(first.predicate, rank), rules.axis_of(axis, rank + 1)))
+            beside = {"axes": (rules.axis_of(axis, rank + 1),)}
+            return result(self._moved(get("unsqueeze"), _padded(first.predicate, rank), beside))
         if op.name == "reshape" and first.predicate.type.shape == first.type.shape:
             return result(self.inner.apply(op, (first.predicate,), attrs)[0])
         if op.name == "reduce_sum":
             return self._sum(op, first, attrs)
         return None
+
+    def _moved(self, op: OpDef, predicate: Tensor, attrs: Mapping[str, object]) -> Tensor:
+        """A predicate after a move of its axes: one for each move, so that cotangents under it still add up."""
+        key = (op.name, key_of(predicate), tuple(attrs.items()))
+        if key not in self._moves:
+            self._moves[key] = (self.inner.apply(op, (predicate,), attrs)[0], predicate)
+        return self._moves[key][0]
 
     def _sum(self, op: OpDef, x: Masked, attrs: Mapping[str, object]) -> Tensor:
         """Hands the predicate on where it is the same along the axes summed; else selects, then sums."""
