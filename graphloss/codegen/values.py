@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from graphloss.codegen.arithmetic import FORMATS, FloatFormat, Splat
+from graphloss.codegen.arithmetic import FORMATS, FloatFormat
+from graphloss.codegen.constants import Splat
 from graphloss.codegen.memory import LaneMemory
 from graphloss.codegen.target import Target
 
