@@ -163,7 +163,7 @@ class Rewriter(GraphBuilder):
         self._active.append(rule.name)
         self._firings += 1
         if len(self._active) > MAX_DEPTH or self._firings > MAX_FIRINGS:
-            circle = ", ".join(dict.fromkeys(self._active[-12:]))
+            circle = ", ".join(sorted(set(self._active[-12:])))
             raise UnsupportedError(
                 f"rewriting does not end: the rules {circle} undo each other",
                 op=op.type, where=op.loc, hint="leave one of these rules out of the pipeline",
