@@ -10,6 +10,7 @@ from llvmlite import ir
 from graphloss import dtypes
 from graphloss.codegen import math
 from graphloss.codegen.values import Lanes
+from graphloss.errors import UnsupportedError
 
 _BITS: Final = {"int8": 8, "uint8": 8, "int16": 16, "int32": 32, "int64": 64}
 
@@ -23,12 +24,18 @@ def apply(lanes: Lanes, fn: str, source: str, target: str, args: list[ir.Value])
     if fn in _COMPARISONS:
         return _compare(lanes, fn, source, *args)
     if source == "bool":
+        if fn not in _BOOL:
+            raise _unsupported(fn, source)
         return _BOOL[fn](lanes, *args)
     if dtypes.is_int(source):
         return _integer(lanes, fn, source, *args)
     if fn in _FLOAT:
         return _FLOAT[fn](lanes, *args)
     return math.emit(lanes, fn, source, *args)
+
+
+def _unsupported(fn: str, dtype: str) -> UnsupportedError:
+    return UnsupportedError(f"kernels have no {fn} of {dtype}", hint="cast the operands to a float first")
 
 
 _COMPARISONS: Final = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
@@ -57,6 +64,7 @@ _FLOAT: Final[dict[str, Callable[..., ir.Value]]] = {
 _BOOL: Final[dict[str, Callable[..., ir.Value]]] = {
     "and": Lanes.and_, "or": Lanes.or_, "xor": Lanes.xor, "not": Lanes.not_,
     # NumPy's arithmetic on bools
+    "abs": lambda lanes, a: a,
     "add": Lanes.or_, "max": Lanes.or_, "mul": Lanes.and_, "min": Lanes.and_,
     "isnan": lambda lanes, a: lanes.const("bool", False), "isinf": lambda lanes, a: lanes.const("bool", False),
     "isfinite": lambda lanes, a: lanes.const("bool", True),
@@ -84,7 +92,7 @@ def _integer(lanes: Lanes, fn: str, dtype: str, *args: ir.Value) -> ir.Value:
         return lanes.const("bool", fn == "isfinite")
     if fn in ("floordiv", "mod"):
         return _floor_division(lanes, fn, dtype, a, args[1])
-    raise NotImplementedError(f"{fn} of {dtype} has no meaning in a kernel; cast to a float first")
+    raise _unsupported(fn, dtype)
 
 
 def _floor_division(lanes: Lanes, fn: str, dtype: str, a: ir.Value, b: ir.Value) -> ir.Value:
