@@ -58,12 +58,13 @@ class CompiledProgram:
     """A program with its own compile options; `Executor.run` takes it wherever it takes a Program.
 
     Raises:
-        ArgumentTypeError: `program` is not a Program.
+        ArgumentTypeError: `program` is not a Program, `build_strategy` no BuildStrategy.
     """
 
     def __init__(self, program: Program, build_strategy: BuildStrategy | None = None) -> None:
         if not isinstance(program, Program):
             raise ArgumentTypeError("CompiledProgram takes a Program", expected="Program", got=type(program).__name__)
+        _check(build_strategy, BuildStrategy)
         self.program = program
         self._build = build_strategy or BuildStrategy()
         self._execution = ExecutionStrategy()
@@ -81,9 +82,12 @@ class CompiledProgram:
 
         Raises:
             UnsupportedError: a second call.
+            ArgumentTypeError: a strategy that is none.
         """
         if self._parallel:
             raise UnsupportedError("with_data_parallel was called already", hint="make a new CompiledProgram")
+        _check(build_strategy, BuildStrategy)
+        _check(exec_strategy, ExecutionStrategy)
         self._parallel = True
         self._build = build_strategy or self._build
         self._execution = exec_strategy or self._execution
@@ -98,3 +102,9 @@ class CompiledProgram:
             check_values=base.check_values,
             cache=base.cache,
         )
+
+
+def _check(strategy: object, kind: type) -> None:
+    if strategy is not None and not isinstance(strategy, kind):
+        what = "CompiledProgram takes the strategies that Fluid has"
+        raise ArgumentTypeError(what, expected=kind.__name__, got=type(strategy).__name__)

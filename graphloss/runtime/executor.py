@@ -55,6 +55,8 @@ class Executor:
     """
 
     def __init__(self, place: object = None, options: CompileOptions | None = None) -> None:
+        if options is not None and not isinstance(options, CompileOptions):
+            raise ArgumentTypeError("options are CompileOptions", expected="CompileOptions", got=type(options).__name__)
         self.place = place
         self.options = options or _DEFAULT
         self._closed = False
@@ -146,6 +148,8 @@ class Executor:
             raise ArgumentTypeError(
                 "run takes a Program", expected="Program or CompiledProgram", got=type(program).__name__
             )
+        if scope is not None and not isinstance(scope, Scope):
+            raise ArgumentTypeError("a run keeps its state in a Scope", expected="Scope", got=type(scope).__name__)
         fetches = fetch_list if isinstance(fetch_list, (list, tuple)) else _fetches(fetch_list)
         feeds = feed if isinstance(feed, dict) else _feeds(feed)
         if partial:
@@ -169,9 +173,11 @@ def _compiled(program: Program, fetch_list: Sequence[object], options: CompileOp
     graph = program.snapshot(fetches)
     if not graph.ops and not graph.fetches:
         warnings.warn("the program has nothing to run", UserWarning, stacklevel=3)
+    edits = program.edits
     compiled = Compiled(compile_graph(graph, options), options)
-    earlier = entries if isinstance(entries, list) else []
-    program.compiled[("run", *fetches)] = [*earlier, (options, compiled)]
+    if program.edits == edits:  # else another thread changed the program meanwhile
+        earlier = entries if isinstance(entries, list) else []
+        program.compiled[("run", *fetches)] = [*earlier, (options, compiled)]
     return compiled
 
 
@@ -255,6 +261,7 @@ def _feeds(feed: object) -> Mapping[str, object]:
 
 
 def _missing(program: Program, feeds: Mapping[str, object], needed: Sequence[str]) -> FeedError:
+    _check_names(feeds)
     name = next(n for n in needed if n not in feeds)
     known = program.global_block().vars
     unknown = [n for n in feeds if n not in known]
@@ -269,6 +276,13 @@ def _missing(program: Program, feeds: Mapping[str, object], needed: Sequence[str
     )
 
 
+def _check_names(feeds: Mapping[str, object]) -> None:
+    for name in feeds:
+        if not isinstance(name, str):  # a Variable, say: comparing that with a name would append an op
+            hint = f"use its name, {name.name!r}" if isinstance(name, Variable) else None
+            raise ArgumentTypeError("a feed is found by its name", expected="str", got=type(name).__name__, hint=hint)
+
+
 def _listed(names: Iterable[object]) -> str:
     shown = [repr(n) for n in names]
     return ", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "") if shown else "none"
@@ -276,6 +290,7 @@ def _listed(names: Iterable[object]) -> str:
 
 def _check_unused(program: Program, feeds: Mapping[str, object], needed: Sequence[str]) -> None:
     """A feed that nothing reads is fine if the program has such an input; nobody looks at its shape and dtype then."""
+    _check_names(feeds)
     variables = program.global_block().vars
     inputs = [n for n, v in variables.items() if v.is_data]
     for name in feeds:

@@ -352,6 +352,19 @@ def test_a_variable_of_another_program() -> None:
             lambda exe: exe.run(gl.Program(), [{}, {}]),
             "feed is a dict from variable names to arrays\n  expected dict, got list",
         ),
+        (
+            lambda exe: exe.run(gl.Program(), scope={}),
+            "a run keeps its state in a Scope\n  expected Scope, got dict",
+        ),
+        (lambda _: gl.Executor(options=3), "options are CompileOptions\n  expected CompileOptions, got int"),
+        (
+            lambda _: gl.CompiledProgram(gl.Program(), 3),
+            "CompiledProgram takes the strategies that Fluid has\n  expected BuildStrategy, got int",
+        ),
+        (
+            lambda _: gl.CompiledProgram(gl.Program()).with_data_parallel(exec_strategy=gl.BuildStrategy()),
+            "CompiledProgram takes the strategies that Fluid has\n  expected ExecutionStrategy, got BuildStrategy",
+        ),
         (lambda _: gl.CompiledProgram(3), "CompiledProgram takes a Program\n  expected Program, got int"),
         (lambda _: gl.scope_guard(3).__enter__(), "scope_guard takes a Scope\n  expected Scope, got int"),
         (lambda _: gl.Scope().var(3), "a scope variable is found by name\n  expected str, got int"),
@@ -361,6 +374,20 @@ def test_arguments_of_another_kind(call: Callable[[gl.Executor], object], text: 
     with pytest.raises(ArgumentTypeError) as caught:
         call(gl.Executor())
     assert isinstance(caught.value, TypeError) and str(caught.value) == text
+
+
+def test_a_feed_is_found_by_its_name() -> None:
+    model = Classifier()
+    ops_before = list(model.main.global_block().ops)
+    feed: Any = {model.x: np.zeros((8, 20), "float32"), "labels": np.zeros((8, 1), "int64")}
+    with pytest.raises(ArgumentTypeError) as caught:
+        model.exe.run(model.main, feed, [model.loss])
+    text = "a feed is found by its name\n  expected str, got Variable\n  hint: use its name, 'logits'"
+    assert str(caught.value) == text
+    number: Any = {"logits": 0, "labels": 0, 7: 0}
+    with pytest.raises(ArgumentTypeError, match=r"a feed is found by its name\n  expected str, got int$"):
+        model.exe.run(model.main, number, [model.loss])
+    assert model.main.global_block().ops == ops_before
 
 
 def test_a_closed_executor() -> None:

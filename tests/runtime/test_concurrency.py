@@ -15,6 +15,7 @@ import graphloss as gl
 from graphloss import ops
 from graphloss.errors import LabelError
 from graphloss.nn import functional as F
+from graphloss.runtime import executor
 
 Array = npt.NDArray[Any]
 Feed = dict[str, Array]
@@ -197,6 +198,57 @@ def test_each_thread_has_its_own_program_and_scope() -> None:
 
     together([job(seed) for seed in range(4)])
     assert gl.global_scope().holders == {}
+
+
+@pytest.mark.parametrize("name", ["5 classes", "40 classes", "channels"])
+def test_labels_that_change_during_the_run(name: str) -> None:
+    """An index is loaded once: what was checked is what is used. Anything else would read at 2**40 and crash."""
+    gl.set_num_threads(2)
+    model, exe, feed = Model(name), gl.Executor(), feed_of(name, 60 if name == "channels" else 3_000, 8)
+    labels, over, outcomes = feed["y"].reshape(-1), threading.Event(), {"result": 0, "error": 0}
+
+    def change() -> None:
+        while not over.is_set():
+            labels[:] = 2**40
+            labels[:] = 1
+
+    def runs() -> None:
+        try:
+            for _ in range(500):
+                try:
+                    loss = exe.run(model.main, feed, model.fetches)[0]
+                except LabelError:
+                    outcomes["error"] += 1
+                else:
+                    assert np.isfinite(loss).all()
+                    outcomes["result"] += 1
+        finally:
+            over.set()
+
+    together([change, runs])
+    assert outcomes["error"] + outcomes["result"] == 500
+    labels[:] = 1
+    assert model.run(exe, feed) == Model(name).run(gl.Executor(), feed)
+
+
+def test_an_edit_while_another_thread_compiles_is_seen() -> None:
+    main, exe = gl.Program(), gl.Executor()
+    with gl.program_guard(main):
+        y = ops.mul(gl.data("x", [None]), 2.0)
+        kept = main.global_block().create_var("kept", [None], "float32")
+        gl.layers.assign(y, output=kept)
+    feed = {"x": np.ones(3, "float32")}
+    compile_graph = executor.compile_graph
+
+    def edited(*args: Any, **options: Any) -> Any:
+        with gl.program_guard(main):
+            gl.layers.assign(ops.mul(y, 5.0), output=kept)
+        return compile_graph(*args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executor, "compile_graph", edited)
+        np.testing.assert_array_equal(exe.run(main, feed, [kept])[0], [2, 2, 2])  # as it was when the run began
+    np.testing.assert_array_equal(exe.run(main, feed, [kept])[0], [10, 10, 10])
 
 
 def test_changing_the_number_of_threads_meanwhile() -> None:
