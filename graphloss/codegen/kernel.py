@@ -96,7 +96,8 @@ def _emit_driver(
     module: ir.Module, name: str, parts: Sequence[tuple[Kernel, ir.Function]], table: Table
 ) -> None:
     function = ir.Function(module, ir.FunctionType(VOID, [POINTER]), name)
-    function.attributes.add("nounwind")
+    for attribute in ("nounwind", "noinline", "optnone"):  # it runs once: not worth the time of the code generator
+        function.attributes.add(attribute)
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     argument = function.args[0]
 

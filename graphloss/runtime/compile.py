@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache as once
 from pathlib import Path
@@ -84,7 +86,8 @@ def _load(
 
     def emit() -> str:
         clock("look up")
-        text = str(emit_module(kernels, table, target, segments))
+        with _collector_resting():
+            text = str(emit_module(kernels, table, target, segments))
         clock("emit")
         return text
 
@@ -95,6 +98,22 @@ def _load(
 
 
 host_target = once(Target.host)
+
+
+@contextmanager
+def _collector_resting() -> Iterator[None]:
+    """No garbage collection meanwhile.
+
+    What LLVM's builder makes is thousands of objects in circles that all die at the end: if they were old by then, a
+    full collection would be due, which takes as long as the emission itself.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 class _Clock:

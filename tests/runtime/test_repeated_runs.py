@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import numpy as np
@@ -98,3 +99,15 @@ def test_threads_run_one_program_with_shapes_of_their_own() -> None:
     for w in workers:
         w.join()
     assert faults == []
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_compiling_leaves_the_collector_as_it_was(enabled: bool) -> None:
+    main, y = doubled()
+    was = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        gl.Executor(options=CompileOptions(cache=False)).run(main, {"x": ones(2, 3)}, [y])
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if was else gc.disable)()
