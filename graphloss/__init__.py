@@ -3,6 +3,7 @@
 from graphloss import clip, dygraph, gluon, initializer, inspect, layers, nn, optimizer, regularizer
 from graphloss.dygraph import disable_dygraph, enable_dygraph
 from graphloss.dygraph import enabled as in_dygraph_mode
+from graphloss.function import compile
 from graphloss.inspect.compare import compare
 from graphloss.inspect.explain import explain
 from graphloss.ir import unique_name
@@ -45,6 +46,7 @@ __all__ = [
     "clip",
     "combine",
     "compare",
+    "compile",
     "cpu_places",
     "data",
     "default_main_program",

@@ -27,7 +27,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "passes schedule",
         "codegen",
         "runtime",
-        "layers nn gluon optimizer initializer regularizer clip param_attr io dygraph inspect",
+        "layers nn gluon optimizer initializer regularizer clip param_attr io dygraph inspect function",
         "integrations cli",
         "__init__ __main__",
     )

@@ -5,8 +5,8 @@ For a value v each of whose elements j has an own element i(j) of x,
     ∂v_j/∂x_i = [i = i(j)] local_j + Σ_k left_k[j] · right_k[i],      own_j = ∂v_j/∂x_i(j)
 
 Elementwise ops scale all parts; a sum over the classes of a row turns `local` into an outer product. `left`, `local`
-and `own` are laid out as v is, `right` as x is. `own` is kept by itself, since it needs no sum of products: p(1 − p), not
-p − p·p.
+and `own` are laid out as v is, `right` as x is. `own` is kept by itself, since it needs no sum of products: p(1 − p),
+not p − p·p.
 """
 
 from __future__ import annotations
