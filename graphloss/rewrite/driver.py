@@ -59,10 +59,7 @@ class Rewriter(GraphBuilder):
         pinned: Collection[str] = (),
     ) -> None:
         super().__init__(graph)
-        self._rules: dict[str, list[Rule]] = {}
-        for rule in rules:
-            for root in rule.root_types():
-                self._rules.setdefault(root, []).append(rule)
+        self._rules = _by_root(tuple(rules))
         self._trace = trace
         self._name = name
         self._pinned = frozenset(pinned)
@@ -215,6 +212,24 @@ class Rewriter(GraphBuilder):
             fetches=tuple(final.get(n, n) for n in self.source.fetches),
             writes=tuple((state, final.get(n, n)) for state, n in self.source.writes),
         )
+
+
+_sorted: dict[int, tuple[tuple[Rule, ...], dict[str, list[Rule]]]] = {}
+
+
+def _by_root(rules: tuple[Rule, ...]) -> dict[str, list[Rule]]:
+    """The rules by the op types they look at; a pass comes with the same tuple each time."""
+    known = _sorted.get(id(rules))
+    if known is not None and known[0] is rules:
+        return known[1]
+    found: dict[str, list[Rule]] = {}
+    for rule in rules:
+        for root in rule.root_types():
+            found.setdefault(root, []).append(rule)
+    if len(_sorted) >= 64:
+        _sorted.clear()
+    _sorted[id(rules)] = rules, found
+    return found
 
 
 def _renamed(op: Op, rename: Mapping[str, str]) -> Op:
