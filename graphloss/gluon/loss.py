@@ -2,98 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from graphloss import ops
-from graphloss.errors import ArgumentTypeError, ShapeError, UnsupportedError
-from graphloss.ir import dims
+from graphloss.errors import ArgumentTypeError
+from graphloss.gluon.base import Loss
+from graphloss.gluon.likelihood import KLDivLoss, PoissonNLLLoss
+from graphloss.gluon.margin import HingeLoss, LogisticLoss, SquaredHingeLoss, TripletLoss
+from graphloss.gluon.metric import CosineEmbeddingLoss, SDMLLoss
 from graphloss.ir.tensor import Tensor, cast
 from graphloss.losses import binary, checks, distance
 from graphloss.losses import cross_entropy as ce
 from graphloss.losses import nll as likelihood
-from graphloss.losses.reduction import mean_except
 
 __all__ = [
+    "CosineEmbeddingLoss",
+    "HingeLoss",
     "HuberLoss",
+    "KLDivLoss",
     "L1Loss",
     "L2Loss",
+    "LogisticLoss",
     "Loss",
+    "PoissonNLLLoss",
+    "SDMLLoss",
     "SigmoidBCELoss",
     "SigmoidBinaryCrossEntropyLoss",
     "SoftmaxCELoss",
     "SoftmaxCrossEntropyLoss",
+    "SquaredHingeLoss",
+    "TripletLoss",
 ]
-
-
-class Loss:
-    """Base: the loss of each element × sample_weight × weight, then the mean over all axes but one: (N,).
-
-    Args:
-        weight: a Python number, or None for 1.
-        batch_axis: the axis of the samples.
-    """
-
-    def __init__(self, weight: float | None, batch_axis: int, prefix: str | None = None, params: object = None) -> None:
-        if weight is not None and (isinstance(weight, bool) or not isinstance(weight, (int, float))):
-            raise ArgumentTypeError(
-                f"{type(self).__name__}: weight is one number for the whole loss",
-                "int or float",
-                type(weight).__name__,
-                hint="weights of samples are the argument sample_weight of the call",
-            )
-        self._weight = weight
-        self._batch_axis = batch_axis
-
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        """What a call computes; each class defines it."""
-        raise UnsupportedError(f"{type(self).__name__} has no forward")
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
-        return checks.located(self.forward, type(self).__name__)(*args, **kwargs)
-
-    def hybridize(self, active: bool = True, **kwargs: object) -> None:
-        """Nothing to do: a program is compiled as it runs, and eager mode is what `dygraph.guard()` is for."""
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(batch_axis={self._batch_axis}, w={self._weight})"
-
-    def _per_sample(self, loss: Tensor, sample_weight: object) -> Tensor:
-        where = type(self).__name__
-        given = checks.optional_tensor(sample_weight, "sample_weight", where)
-        if given is not None:
-            given = cast(given, loss.type.dtype)
-            fits = given.type.rank == loss.type.rank and all(
-                a == 1 or checks.may_be_equal(a, b) for a, b in zip(given.type.shape, loss.type.shape, strict=True)
-            )
-            if not fits:
-                raise ShapeError(
-                    f"{where}: sample_weight does not broadcast to the loss",
-                    expected=checks.shape_text(loss),
-                    got=checks.shape_text(given),
-                    hint="it has the same rank, each dimension equal or 1",
-                )
-            loss = loss * given
-        if self._weight is not None:
-            loss = loss * float(self._weight)
-        return mean_except(loss, checks.axis_in_range(self._batch_axis, loss.type.rank, where))
-
-    def _like(self, pred: Tensor, label: object) -> Tensor:
-        """The label in pred's shape and dtype; only the numbers of elements must agree."""
-        y = cast(checks.tensor(label, "label", type(self).__name__), pred.type.dtype)
-        if y.type.shape == pred.type.shape:
-            return y
-        if isinstance(dims.sub(y.type.size, pred.type.size), int) and y.type.size != pred.type.size:
-            raise ShapeError(
-                f"{type(self).__name__}: label has another number of elements than pred",
-                expected=checks.shape_text(pred),
-                got=checks.shape_text(y),
-            )
-        return ops.reshape(y, pred.type.shape)
-
-    def _pred(self, pred: object) -> Tensor:
-        x = checks.tensor(pred, "pred", type(self).__name__)
-        checks.require_float(x, type(self).__name__, "pred")
-        return x
 
 
 class L2Loss(Loss):

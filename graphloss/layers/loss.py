@@ -11,7 +11,7 @@ from graphloss.losses import cross_entropy as ce
 from graphloss.losses.labels import held, stopped
 from graphloss.losses.reduction import check_empty_mean, divided
 
-_LABELS = ("int64", "int32")
+LABEL_DTYPES = ("int64", "int32")
 
 
 @layer_function
@@ -52,7 +52,7 @@ def cross_entropy(input: Tensor, label: Tensor, soft_label: bool = False, ignore
         checks.require_same_dtype(p, y, where, "label")
         return ce.soft_cross_entropy_of_probabilities(p, held(y), axis, keepdims=True)
     column = y.type.rank == p.type.rank
-    loss = ce.cross_entropy_of_probabilities(p, _class_labels(p, y, axis, where), axis, ignore_index).loss
+    loss = ce.cross_entropy_of_probabilities(p, class_labels(p, y, axis, where), axis, ignore_index).loss
     return ops.unsqueeze(loss, (axis,)) if column else loss
 
 
@@ -102,7 +102,7 @@ def softmax_with_cross_entropy(
         checks.require_same_dtype(x, y, where, "label")
         loss = ce.soft_cross_entropy(x, held(y), axis, keepdims=True)
     else:
-        rows = ce.cross_entropy(x, _class_labels(x, y, axis, where), axis, None, ignore_index)
+        rows = ce.cross_entropy(x, class_labels(x, y, axis, where), axis, None, ignore_index)
         loss = ops.unsqueeze(rows.loss, (axis,))
     if not return_softmax:
         return loss
@@ -266,9 +266,9 @@ def label_smooth(
     return y * (1 - epsilon) + epsilon / ops.size((y.type.shape[-1],), y.type.dtype)
 
 
-def _class_labels(x: Tensor, y: Tensor, axis: int, where: str) -> Tensor:
+def class_labels(x: Tensor, y: Tensor, axis: int, where: str) -> Tensor:
     """Class labels without their dimension `axis` of 1, which they may have or not."""
-    checks.require_class_dtype(y, where, _LABELS)
+    checks.require_class_dtype(y, where, LABEL_DTYPES)
     if y.type.rank == x.type.rank:
         if not checks.may_be_equal(y.type.shape[axis], 1) and y.type.shape[axis] != 1:
             raise ShapeError(

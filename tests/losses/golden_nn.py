@@ -31,7 +31,8 @@ def distributions() -> list[Case]:
         Case("kl_logt", r, lambda x, y, r=r: kl(x, y, reduction=r, log_target=True)) for r in ("none", "mean")
     ]
     both = {"input": "d mean/dinput", "target": "d mean/dtarget"}
-    found += reductions("poisson_log", lambda input, target, reduction: poisson(input, target, reduction=reduction), both)
+    found += reductions("poisson_log", lambda input, target, reduction: poisson(input, target, reduction=reduction),
+                        both)  # fmt: skip
     found += reductions(
         "poisson_nolog", lambda input, target, reduction: poisson(input, target, False, reduction=reduction), both
     )

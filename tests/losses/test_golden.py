@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.losses import golden, golden_nn
+from tests.losses import golden, golden_fluid, golden_nn
 from tests.losses.golden import EXAMPLES, Case
 from tests.losses.runners import RUNNERS, compiled
 
-CASES = [*golden.CASES, *golden_nn.CASES]
+CASES = [*golden.CASES, *golden_nn.CASES, *golden_fluid.CASES]
 
 # The examples are printed to 7 decimals; those of extreme size come out of float32 constants.
 TOLERANCE = {"float64": 1e-7, "float32": 1e-5}
@@ -58,7 +58,7 @@ def test_every_result_of_an_example_is_checked() -> None:
         "nll_w": {"total_weight"},
         "nll_w_ign": {"total_weight"},
         "bce_seed": {"d mean/dp"},
-        "kl_seed": {"with +1e-12, sum (MXNet 1.8/1.9)"},
-        "logistic": {"gluon LogisticLoss() (signed) per sample"},
-        "margin_rank": {"fluid margin_rank_loss, margin=0.1"},
+        "cosine_gluon": {"2.0 out (N,)"},  # Gluon's own later form; not offered
+        "gluon_poisson": {"2.0 out (N,)"},
+        "sdml": {"2.0 (row means)"},
     }
