@@ -6,7 +6,7 @@ Two programs that differ only in the names of their variables have the same text
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache as once
 from operator import attrgetter
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from graphloss.codegen.target import Target
 from graphloss.ir.dims import SymDim
-from graphloss.schedule.kernel import Access, Buffer, Kernel
+from graphloss.schedule.kernel import Access, Buffer, Kernel, Level
 
 __all__ = ["identity"]
 
@@ -43,26 +43,41 @@ class _Writer:
         self._buffers: dict[str, int] = {}
         self._symbols: dict[str, int] = {}
         self._dims: dict[SymDim, str] = {}
+        self._how: dict[type[Any], Callable[[Any], str]] = {
+            **dict.fromkeys((int, str, float, bool, type(None)), repr),
+            Level: int.__repr__, tuple: self._tuple, SymDim: self._dim, Access: self._access, Buffer: self._buffer,
+        }  # fmt: skip
 
     def kernel(self, kernel: Kernel) -> str:
-        head = [self.value(getattr(kernel, f.name)) for f in fields(kernel) if f.name not in ("name", "nodes")]
-        return "\n".join((";".join(head), *map(self.value, kernel.nodes)))
+        head = [self._value(getattr(kernel, f.name)) for f in fields(kernel) if f.name not in ("name", "nodes")]
+        return "\n".join((";".join(head), *map(self._value, kernel.nodes)))
 
-    def value(self, value: object) -> str:
-        if isinstance(value, SymDim):
-            return self._dim(value)
-        if isinstance(value, tuple):
-            return f"({' '.join(map(self.value, value))})"
-        if isinstance(value, Access):
-            return f"[{self._buffer(value.buffer)} {self.value(value.offset)} {self.value(value.strides)}]"
-        if isinstance(value, Buffer):
-            return f"{self._buffer(value.name)}:{value.dtype}{self.value(value.shape)}{value.role}"
-        kind: Any = type(value)
-        parts = _parts(kind)
-        return repr(value) if parts is None else f"{kind.__name__}{self.value(parts(value))}"
+    def _value(self, value: object) -> str:
+        kind: type[Any] = type(value)
+        how = self._how.get(kind)
+        if how is None:
+            how = self._how[kind] = self._fields(kind)
+        return how(value)
 
-    def _buffer(self, name: str) -> str:
-        return f"@{self._buffers.setdefault(name, len(self._buffers))}"
+    def _fields(self, kind: type[Any]) -> Callable[[Any], str]:
+        """How to write the values of a dataclass, and of anything else."""
+        if not is_dataclass(kind):
+            return repr
+        names = [f.name for f in fields(kind)]
+        each = [attrgetter(name) for name in names]
+        return lambda value: f"{kind.__name__}({' '.join([self._value(get(value)) for get in each])})"
+
+    def _tuple(self, value: tuple[object, ...]) -> str:
+        return f"({' '.join(map(self._value, value))})"
+
+    def _access(self, value: Access) -> str:
+        return f"[{self._named(value.buffer)} {self._value(value.offset)} {self._tuple(value.strides)}]"
+
+    def _buffer(self, value: Buffer) -> str:
+        return f"{self._named(value.name)}:{value.dtype}{self._tuple(value.shape)}{value.role}"
+
+    def _named(self, buffer: str) -> str:
+        return f"@{self._buffers.setdefault(buffer, len(self._buffers))}"
 
     def _dim(self, dim: SymDim) -> str:
         text = self._dims.get(dim)
@@ -74,19 +89,7 @@ class _Writer:
     def _atom(self, atom: Any) -> str:
         if isinstance(atom, str):
             return f"${self._symbols.setdefault(atom, len(self._symbols))}"
-        return f"{atom.fn}{self.value(atom.args)}"
-
-
-@once
-def _parts(kind: Any) -> Any:
-    """How to get the fields of a dataclass as a tuple; None for another type."""
-    if not is_dataclass(kind):
-        return None
-    names = [f.name for f in fields(kind)]
-    if len(names) == 1:
-        get = attrgetter(names[0])
-        return lambda value: (get(value),)
-    return attrgetter(*names)
+        return f"{atom.fn}{self._tuple(atom.args)}"
 
 
 @once
