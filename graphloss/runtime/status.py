@@ -9,6 +9,9 @@ from graphloss.ir import dims
 from graphloss.schedule.kernel import CheckSite
 from graphloss.schedule.workspace import NonEmpty
 
+_LABEL = "labels count from 0; rows to leave out hold the ignore_index"
+_INDEX = "indices count from 0; a negative one does not count from the end"
+
 
 def failed_check(
     sites: Sequence[CheckSite], rows: Sequence[tuple[int, int, int]], env: Mapping[str, int]
@@ -26,7 +29,7 @@ def failed_check(
         got=str(value),
         op=site.op,
         where=site.loc,
-        hint="labels count from 0; rows to leave out hold the ignore_index",
+        hint=_LABEL if " = pick(" in site.op else _INDEX,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from graphloss import dtypes
 from graphloss.errors import UnsupportedError
 from graphloss.ir import dims as d
 from graphloss.ir import forms
@@ -15,6 +14,7 @@ from graphloss.ir.printer import op_text
 from graphloss.ir.scalar import Expr, arg
 from graphloss.ir.types import TensorType
 from graphloss.schedule.index import reindex
+from graphloss.schedule.origin import origin
 from graphloss.schedule.values import (
     Checked,
     Dims,
@@ -45,6 +45,7 @@ class Lowering(Views):
             self.op(op)
         for name in self.graph.results:
             t = self.graph.types[name]
+            self.refs[name] = self.beside(self.refs[name], t.shape)
             buffer = self.materialise(self.refs[name], t.shape)
             if self.out.buffers[buffer].role != "temp" or self.out.buffers[buffer].shape != t.shape:
                 buffer = self.buffer(t, "output", None)
@@ -52,6 +53,15 @@ class Lowering(Views):
             self.out.buffers[buffer] = replace(self.out.buffers[buffer], role="output")
             self.out.results[name] = buffer
         return self.out
+
+    def beside(self, ref: Ref, shape: tuple[Dim, ...]) -> Ref:
+        """A result that is one number everywhere takes the loops of another result of its shape, and so its kernel."""
+        if ref.value.id not in self.varying:
+            for name in self.graph.results:
+                other = self.refs[name]
+                if other.value.id in self.varying and self.graph.types[name].shape == shape:
+                    return Ref(ref.value, other.dims)
+        return ref
 
     # --- ops
 
@@ -173,31 +183,11 @@ class Lowering(Views):
             strides = [
                 p for x, step in zip(ref.dims, row_major(shape), strict=True) for p in spread(self.atoms, x, step)
             ]
-            source = self.source(variable)
+            source = origin(self.graph, variable)
             site = Site(op_text(op, self.graph.types), source, op.loc, limit, self.shape(source), tuple(strides))
             self.out.sites.append(site)
             self.value(Checked(0, ref.value.dtype, (ref.value,), site=site), known)
         return self._shared[known]
-
-    def source(self, name: str) -> str:
-        """The feed that `name` holds the elements of, where that is plain: what an error about an element should
-        speak of."""
-        inputs, stack, seen = set(self.graph.feeds), [name], {name}
-        found: set[str] = set()
-        while stack and len(seen) < 32:
-            n = stack.pop()
-            if n in inputs and dtypes.is_int(self.graph.types[n].dtype):
-                found.add(n)
-            op = self.graph.definition.get(n)
-            for x in op.inputs if op is not None else ():
-                if x not in seen:
-                    seen.add(x)
-                    stack.append(x)
-        if len(found) == 1:
-            (feed,) = found
-            if self.graph.types[feed].size == self.graph.types[name].size:
-                return feed
-        return name
 
     def pick(self, op: Op, form: forms.Pick | forms.Gather, out: TensorType) -> Ref:
         x, index = self.refs[op.inputs[0]], self.refs[op.inputs[1]]

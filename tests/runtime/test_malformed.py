@@ -196,6 +196,8 @@ class Random:
         elif not isinstance(value, np.ndarray) or value.ndim == 0:
             return
         elif kind == 3:
+            if value.dtype.kind == "c":
+                return
             dtype = ODD_DTYPES[self.rng.integers(len(ODD_DTYPES))]
             with np.errstate(all="ignore"):
                 feed[name] = np.zeros(value.shape, dtype) if dtype in ("complex64", "M8[s]") else value.astype(dtype)
