@@ -1,6 +1,6 @@
 """The public names of graphloss; nothing else is public."""
 
-from graphloss import clip, dygraph, gluon, initializer, inspect, layers, nn, optimizer, regularizer
+from graphloss import clip, dygraph, gluon, initializer, inspect, layers, losses, nn, optimizer, regularizer
 from graphloss.dygraph import disable_dygraph, enable_dygraph
 from graphloss.dygraph import enabled as in_dygraph_mode
 from graphloss.function import compile
@@ -65,6 +65,7 @@ __all__ = [
     "inspect",
     "is_compiled_with_cuda",
     "layers",
+    "losses",
     "name_scope",
     "nn",
     "optimizer",

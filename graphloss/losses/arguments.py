@@ -1,4 +1,4 @@
-"""The kinds of arguments that the losses of `graphloss.losses` take, checked: pairs, class scores, numbers in a range."""
+"""The kinds of arguments that public losses take, checked: pairs, class scores, numbers in a range."""
 
 from __future__ import annotations
 

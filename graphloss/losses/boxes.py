@@ -35,7 +35,18 @@ def _boxes(input: object, target: object, where: str) -> tuple[Boxes, Boxes]:
     a, b = arguments.pair(input, target, where)
     if a.type.rank == 0 or a.type.shape[-1] != 4:
         raise ShapeError(f"{where}: a box has four coordinates", expected="(…, 4)", got=checks.shape_text(a))
-    return Boxes(*ops.unstack(a, -1)), Boxes(*ops.unstack(b, -1))
+    return _coordinates(a), _coordinates(b)
+
+
+def _coordinates(boxes: Tensor) -> Boxes:
+    # a sum over the row instead of a slice: so its gradient is a row too, and everything fits one kernel over rows
+    axis = boxes.type.rank - 1
+    place = ops.iota((4,), 0)
+
+    def one(k: int) -> Tensor:
+        return ops.reduce_sum(ops.where(place == k, boxes, 0.0), (axis,))
+
+    return Boxes(one(0), one(1), one(2), one(3))
 
 
 def _shared(a: Boxes, b: Boxes) -> tuple[Tensor, Tensor]:

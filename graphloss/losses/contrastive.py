@@ -113,10 +113,12 @@ def nt_xent_loss(
     x = arguments.rows(input, "input", where)
     x, y = arguments.pair(x, other, where, ("input", "other"))
     heat = arguments.number(temperature, "temperature", where, 0.0, low_open=True)
+    if normalize:
+        x, y = normalized(x, 2, 1, LEAST_NORM), normalized(y, 2, 1, LEAST_NORM)
     v = ops.concat([x, y], 0)
-    s = _similarities(v, v, heat, normalize)
-    number = _row_numbers(x)
-    partner = ops.concat([number + ops.size((x.type.shape[0],)), number], 0)
+    s = _similarities(v, v, heat, normalize=False)
+    number, n = _row_numbers(v), ops.size((x.type.shape[0],))
+    partner = ops.where(number < n, number + n, number - n)
     log_p = ops.log_softmax(ops.where(_diagonal(s), -math.inf, s), 1)
     return reduced(-ops.pick(log_p, partner, 1), reduction)
 

@@ -45,7 +45,7 @@ def gamma_deviance_loss(input: Tensor, target: Tensor, reduction: str = "mean") 
 
 @checks.located
 def tweedie_deviance_loss(input: Tensor, target: Tensor, power: float = 1.5, reduction: str = "mean") -> Tensor:
-    """2·(y^(2−p)/((1−p)(2−p)) − y·μ^(1−p)/(1−p) + μ^(2−p)/(2−p)), μ = input, y = target: the Tweedie deviance of power p.
+    """2·(y^(2−p)/((1−p)(2−p)) − y·μ^(1−p)/(1−p) + μ^(2−p)/(2−p)), μ = input, y = target: the Tweedie deviance.
 
     p = 0 is the squared error, p = 1 the Poisson deviance 2·(y·log(y/μ) − y + μ), p = 2 the Gamma deviance; between 1
     and 2 sums of a random number of Gamma variables, with many exact zeros; p < 0 takes y^(2−p) of max(y, 0).

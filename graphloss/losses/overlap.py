@@ -12,9 +12,10 @@ from graphloss.losses.reduction import check_reduction, reduced, reduced_rows
 
 
 def missed(p: Tensor, t: Tensor, alpha: float, beta: float, smooth: float, kept: int) -> Tensor:
-    """(α·FP + β·FN)/(TP + α·FP + β·FN + s), sums over all axes but the first `kept`: 1 − Tversky without the difference.
+    """(α·FP + β·FN)/(TP + α·FP + β·FN + s), which is 1 − Tversky without the difference.
 
-    TP = Σ p·t, FP = Σ p·(1−t), FN = Σ (1−p)·t. Where the denominator is 0 there is nothing to find, and the result is 0.
+    TP = Σ p·t, FP = Σ p·(1−t), FN = Σ (1−p)·t over all axes but the first `kept`. Where the denominator is 0 there is
+    nothing to find, and the result is 0.
     """
     axes = tuple(range(kept, p.type.rank))
 
@@ -22,7 +23,7 @@ def missed(p: Tensor, t: Tensor, alpha: float, beta: float, smooth: float, kept:
         return ops.reduce_sum(x, axes) if axes else x
 
     hit = total(p * t)
-    wrong = alpha * total(p * (1.0 - t)) + beta * total((1.0 - p) * t)
+    wrong = total(alpha * (p * (1.0 - t)) + beta * ((1.0 - p) * t))
     return over_or_zero(wrong, hit + wrong + smooth if smooth else hit + wrong)
 
 
@@ -99,7 +100,8 @@ def focal_tversky_loss(
 ) -> Tensor:
     """(1 − Tversky index)^(1/γ) per sample; the gradient where the loss is exactly 0 is 0.
 
-    Arguments, result and errors as in `tversky_loss`, and gamma: γ > 0. Above 1 it gives weight to what is nearly right.
+    Arguments, result and errors as in `tversky_loss`, and gamma: γ > 0. Above 1 it gives weight to what
+    is nearly right.
 
     Source: Abraham, Khan, "A Novel Focal Tversky Loss Function with Improved Attention U-Net for Lesion
     Segmentation", 2019.
@@ -145,9 +147,10 @@ def jaccard_loss(
 
 @checks.located
 def generalized_dice_loss(input: Tensor, target: Tensor, smooth: float = 0.0, reduction: str = "mean") -> Tensor:
-    """1 − (2·Σ_c w_c·Σ p·t + s)/(Σ_c w_c·Σ (p + t) + s) per sample, w_c = 1/(Σ t_c)²: small classes count as large ones.
+    """1 − (2·Σ_c w_c·Σ p·t + s)/(Σ_c w_c·Σ (p + t) + s) per sample, w_c = 1/(Σ t_c)².
 
-    A class that is absent from a sample gets the largest weight of those that are there (1 if none is).
+    So small classes count as much as large ones. A class that is absent from a sample gets the largest weight of
+    those that are there (1 if none is).
 
     Args:
         input: probabilities, (N, C, …); of logits, take their softmax over axis 1 first.
@@ -200,7 +203,7 @@ def dice_cross_entropy_loss(
     ignore_index: int = -100,
     reduction: str = "mean",
 ) -> Tensor:
-    """a·Dice + b·CE: the mean over samples and classes of 1 − (2Σ p·t + s)/(Σ p + Σ t + s), and over pixels of −log p_y.
+    """a·Dice + b·CE: the means of 1 − (2Σ p·t + s)/(Σ p + Σ t + s) per sample and class, and of −log p_y per pixel.
 
     p = softmax(logits) over axis 1, t the one-hot labels; sums are over the pixels of a sample. Pixels with the label
     ignore_index count in neither.
@@ -236,7 +239,8 @@ def dice_cross_entropy_loss(
     if x.type.rank < 3:
         raise ShapeError(f"{where}: logits have too few axes", expected="(N, C, d1, …)", got=checks.shape_text(x))
     check_reduction(reduction, ("mean", "sum"))
-    a, b = arguments.number(dice_weight, "dice_weight", where, 0.0), arguments.number(ce_weight, "ce_weight", where, 0.0)
+    a = arguments.number(dice_weight, "dice_weight", where, 0.0)
+    b = arguments.number(ce_weight, "ce_weight", where, 0.0)
     s = arguments.number(smooth, "smooth", where, 0.0)
     y = labels(target, ignore_index)
     assert y.keep is not None
