@@ -12,6 +12,7 @@ from graphloss.passes.dce import Dce
 from graphloss.passes.decompose import Decompose
 from graphloss.passes.desugar import Desugar
 from graphloss.passes.differentiate import Differentiate, Isolate, has_grad
+from graphloss.passes.refine import Refine
 from graphloss.passes.stabilise import Stabilise
 from graphloss.rewrite.pipeline import Observer, Pass, Repeat, run
 from graphloss.rewrite.trace import Trace
@@ -30,6 +31,7 @@ DEFAULT: Final[tuple[Pass, ...]] = (
         ),
         has_grad,  # a gradient of a gradient is expanded in the next round
     ),
+    Refine(),  # forms that would have hidden what differentiation recognises
     Decompose(),  # no rule speaks of composites any more
     Algebra(),  # on primitive ops, where a cost can be read off
     Cse(),  # value and gradient share their parts

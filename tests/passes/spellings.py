@@ -14,6 +14,8 @@ from graphloss.ir.tensor import Tensor
 # What the spellings are tried on: rows with gaps far beyond where float32 exponentials saturate, and ordinary ones.
 ROWS = np.array([[1e4, -1e4, 3.0], [-1e4, 1e4, 1e4], [0.5, -1.25, 2.0], [-1e4, -1e4, -1e4]], np.float32)
 OTHER = np.array([[-1e4, 1e4, 0.0], [1e4, -1e4, 5.0], [0.25, 1.5, -2.0], [1e4, 0.0, -1e4]], np.float32)
+# Rows whose largest element is close to a value elsewhere.
+NEAR = np.array([[1e4 - 2, 1e4 + 0.5, -3.0], [-1e4, -1e4 + 2.5, -1e4 + 1], [0.5, 1.0, 2.0]], np.float32)
 LABELS = np.array([1, 0, 2, 1])
 LOGITS = np.array([1e4, -1e4, 3.0, -0.5, 20.0, -20.0], np.float32)
 TARGETS = np.array([0.0, 1.0, 1.0, 0.25, 1.0, 0.0], np.float32)
@@ -144,6 +146,10 @@ SPELLINGS: tuple[Spelling, ...] = (
     labelled("lse minus pick", lambda x, y: ops.log(ops.reduce_sum(ops.exp(x), 1)) - ops.pick(x, y)),
     labelled("minus log of exp over sum", lambda x,
         y: -ops.log(ops.exp(ops.pick(x, y)) / ops.reduce_sum(ops.exp(x), 1))),
+    Spelling(
+        "contrast of two tensors", {"x": LINE, "z": ROW}, {"x": np.array([1e4, -1e4 + 3, 2.5], np.float32), "z": NEAR},
+        lambda x, z: -ops.log(ops.exp(x) / ops.reduce_sum(ops.exp(z), 1)),
+    ),
     rows("logsumexp", lambda x: ops.log(ops.reduce_sum(ops.exp(x), 1))),
     rows("logsumexp with max", lambda x: ops.log(
         ops.reduce_sum(ops.exp(x - ops.reduce_max(x, 1, True)), 1)

@@ -6,6 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 
+from graphloss import ops
 from graphloss.ir.graph import Graph
 from graphloss.ops.evaluate import evaluate
 from graphloss.passes.pipelines import lower_only, optimise
@@ -72,3 +73,37 @@ def test_the_same_bits_with_everything_fetched(spelling: Spelling) -> None:
     together = run(optimise(every), spelling)
     for a, b in zip(alone, together, strict=False):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda s: s.name)
+def test_nan_stays_in_its_row(spelling: Spelling) -> None:
+    """A NaN in row 1 makes row 1 NaN, and changes no bit of another row."""
+    graph = build(spelling.types, spelling.build)
+    if graph.types[graph.fetches[0]].rank == 0:
+        pytest.fail("a spelling gives a value for each row")
+    plain = run(optimise(graph), spelling)[0]
+    x = spelling.feeds["x"].copy()
+    x[(1,) * x.ndim] = np.nan
+    values = evaluate(optimise(graph), {**spelling.feeds, "x": x})
+    broken = values[optimise(graph).fetches[0]]
+    assert np.isnan(broken[1]).any()
+    others = [i for i in range(len(x)) if i != 1]
+    np.testing.assert_array_equal(broken[others], plain[others])
+
+
+UNTOUCHED = {
+    "log(p + eps)": lambda x: ops.log(ops.softmax(x) + 1e-6),
+    "log_loss": lambda x: -(0.3 * ops.log(ops.sigmoid(x) + 1e-4) + 0.7 * ops.log((1.0 - ops.sigmoid(x)) + 1e-4)),
+    "clipped": lambda x: ops.log(ops.clip(ops.softmax(x), 1e-6, 1.0)),
+    "log of another tensor": lambda x: ops.softmax(x) * ops.log(ops.abs(x)),
+}
+
+
+@pytest.mark.parametrize("name", UNTOUCHED)
+def test_what_must_stay(name: str) -> None:
+    """What was added to a probability counts: these have the values they have without the optimiser."""
+    graph = build({"x": "f64[N, C]"}, UNTOUCHED[name], wrt=["x"])
+    x = np.array([[200.0, -200.0, 3.0], [0.5, -0.25, 1.0]])
+    a, b = (evaluate(lower(graph), {"x": x}) for lower in (optimise, lower_only))
+    for p, q in zip(optimise(graph).fetches, lower_only(graph).fetches, strict=True):
+        np.testing.assert_allclose(a[p], b[q], rtol=1e-9, atol=1e-12)

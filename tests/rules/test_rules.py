@@ -10,15 +10,17 @@ import pytest
 from graphloss.ir.graph import Graph
 from graphloss.ir.tensor import Tensor
 from graphloss.ops.evaluate import evaluate
-from graphloss.passes import algebra, stabilise
+from graphloss.passes import algebra, refine, stabilise
 from graphloss.rewrite.driver import rewrite
 from graphloss.rewrite.rule import Example, Rule
 from graphloss.rewrite.trace import Trace
 from tests.rules.graphs import arrays_for, build, shape_of
 
-SETS = {"stabilise": stabilise.RULES, "algebra": algebra.RULES}
+SETS = {"stabilise": stabilise.RULES, "algebra": algebra.RULES, "refine": refine.RULES}
 # the normal forms belong to both, and are tried in the first
-ALL = [("stabilise", r) for r in stabilise.RULES] + [("algebra", r) for r in algebra.RULES if r not in stabilise.RULES]
+ALL = [("stabilise", r) for r in stabilise.RULES] + [
+    (group, r) for group in ("algebra", "refine") for r in SETS[group] if r not in stabilise.RULES
+]
 FIRES = [pytest.param(g, r, e, id=f"{r.name}-{i}") for g, r in ALL for i, e in enumerate(r.fires)]
 STAYS = [pytest.param(g, r, e, id=f"{r.name}-{i}") for g, r in ALL for i, e in enumerate(r.stays)]
 
