@@ -237,3 +237,15 @@ def test_integer_division_never_traps(rng: np.random.Generator, dtype: str) -> N
     b.store("r", E, [0], b.apply("mod", E, [0], x, y))
     arrays = {"a": a, "d": d, "q": zeros(72, dtype=dtype), "r": zeros(72, dtype=dtype)}
     check(b.kernel(), {"C": 72}, arrays)
+
+
+def test_positions_meet_64_bit_numbers(rng: np.random.Generator) -> None:
+    b = Build(Tile.ROWS, (N,), C)
+    wanted = b.load("w", R, [0], "int64", (1, 0))
+    place = b.iota(E, [0], 1, start=3)
+    b.store("eq", E, [0], b.apply("eq", E, [0], place, wanted, dtype="bool"))
+    b.store("ne", E, [0], b.apply("ne", E, [0], wanted, place, dtype="bool"))
+    numbers = [0, 3, 7, 72, 73, -1, 2**32 + 5, 5 - 2**32, 2**63 - 1, -(2**63), 2**31, 20]
+    arrays = {"w": np.array(numbers), "eq": zeros(12, 70, dtype="bool"), "ne": zeros(12, 70, dtype="bool")}
+    got, _ = check(b.kernel(), {"N": 12, "C": 70}, arrays)
+    assert got["eq"].sum(1).tolist() == [0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1]
