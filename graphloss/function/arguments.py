@@ -138,8 +138,9 @@ def declared(name: str, value: object, ones: bool) -> object:
                 f"argument {name!r} has a dtype that graphloss does not have",
                 expected=", ".join(dtypes.SHORT), got=array.dtype, hint=f"convert it: {name}.astype('float32')",
             ) from None  # fmt: skip
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(declared(f"{name}_{f}", v, ones) for f, v in zip(value._fields, value, strict=True)))
+    make = getattr(value, "_make", None)  # of a named tuple
+    if isinstance(value, tuple) and make is not None:
+        return make([declared(f"{name}_{i}", v, ones) for i, v in enumerate(value)])
     if isinstance(value, (tuple, list)):
         return type(value)([declared(f"{name}_{i}", v, ones) for i, v in enumerate(value)])
     if isinstance(value, dict):
@@ -151,8 +152,9 @@ def mapped(fn: Callable[[Any], object], value: object, kind: type) -> object:
     """`value` with fn(v) in place of each v of the type `kind` inside it."""
     if isinstance(value, kind):
         return fn(value)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(mapped(fn, v, kind) for v in value))
+    make = getattr(value, "_make", None)
+    if isinstance(value, tuple) and make is not None:
+        return make([mapped(fn, v, kind) for v in value])
     if isinstance(value, (tuple, list)):
         return type(value)([mapped(fn, v, kind) for v in value])
     if isinstance(value, dict):

@@ -104,7 +104,7 @@ class Grouping:
         return self.s.atoms[v.id]
 
     def _merge(self, groups: list[Group]) -> list[Group]:
-        """Frameless groups join a framed one that loads the same memory and has their loops."""
+        """Frameless groups join a framed one that loads the same memory, if they load any, and has their loops."""
         framed = [g for g in groups if g.frame is not None]
         result = list(framed)
         for g in groups:
@@ -130,7 +130,8 @@ class Grouping:
         return atoms
 
     def _share(self, a: Group, b: Group) -> bool:
-        return bool(self._reads(a) & self._reads(b))
+        reads = self._reads(b)
+        return not reads or bool(self._reads(a) & reads)
 
     def _reads(self, g: Group) -> set[str]:
         stack: list[Value] = [r.value for r in g.roots] + list(g.partials.values())
