@@ -10,6 +10,7 @@ from graphloss.schedule.kernel import (
     Action,
     Apply,
     Check,
+    CheckInterval,
     Column,
     IndexedLoad,
     Keep,
@@ -28,7 +29,7 @@ def operands(action: Action) -> tuple[int, ...]:
         return action.args
     if isinstance(action, (IndexedLoad, Check)):
         return (action.index,)
-    if isinstance(action, (RowReduce, Total, Column, Store, Keep)):
+    if isinstance(action, (CheckInterval, RowReduce, Total, Column, Store, Keep)):
         return (action.arg,)
     return ()
 
@@ -119,5 +120,8 @@ def cost(action: Action) -> int:
 
 
 def kernel_cost(kernel: Kernel) -> int:
-    """A rough cost of one element over all passes, in additions."""
-    return sum(step.cost for step in Plan(kernel).passes) + 1
+    """A rough cost of one element over all passes, in additions; what is done once per row is shared out if known."""
+    passes = Plan(kernel).passes
+    once = sum(cost(kernel.nodes[p].action) for step in passes for p in step.before)
+    row = 1 if kernel.row is None else kernel.row
+    return sum(step.cost for step in passes) + (once // max(row, 1) if isinstance(row, int) else 0) + 1
