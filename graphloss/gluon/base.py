@@ -7,6 +7,7 @@ from typing import Any
 from graphloss import ops
 from graphloss.errors import ArgumentTypeError, ShapeError, UnsupportedError
 from graphloss.ir import dims
+from graphloss.ir.dims import Dim
 from graphloss.ir.tensor import Tensor, cast
 from graphloss.losses import checks
 from graphloss.losses.reduction import mean_except
@@ -71,7 +72,7 @@ class Loss:
     def _like(self, pred: Tensor, label: object, name: str = "label") -> Tensor:
         """The label in pred's shape and dtype; only the numbers of elements must agree."""
         y = cast(checks.tensor(label, name, type(self).__name__), pred.type.dtype)
-        if y.type.shape == pred.type.shape:
+        if _aligned(y.type.shape, pred.type.shape):
             return y
         if isinstance(dims.sub(y.type.size, pred.type.size), int) and y.type.size != pred.type.size:
             raise ShapeError(
@@ -90,3 +91,11 @@ class Loss:
         """All axes but that of the samples."""
         batch = checks.axis_in_range(self._batch_axis, rank, type(self).__name__)
         return tuple(a for a in range(rank) if a != batch)
+
+
+def _aligned(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> bool:
+    """Whether shapes of as many elements are the same: at most one dimension is unknown to be."""
+    if len(a) != len(b):
+        return False
+    unsure = [(m, n) for m, n in zip(a, b, strict=True) if m != n]
+    return len(unsure) <= 1 and all(checks.may_be_equal(m, n) for m, n in unsure)
