@@ -21,7 +21,8 @@ def shifted_by_its_row(m: Match) -> bool:
     axis = m.attrs["axis"]
     assert isinstance(axis, int)
     x, c = m.values["x"], m.values["c"]
-    return is_row_constant_of(m.graph, c.name, x.name, axis % x.type.rank)
+    # where c has more dimensions, the axis is none of x's, which may have none at all
+    return c.type.rank <= x.type.rank and is_row_constant_of(m.graph, c.name, x.name, axis % x.type.rank)
 
 
 def same_reduction(m: Match) -> bool:
@@ -237,6 +238,7 @@ RULES: Final = (
         stays=(
             Example(_X, lambda x: op.log_softmax(x - op.reduce_max(x, axes=(0,), keepdims=True), axis=1)),
             Example({"x": "f32[N, C]", "c": "f32[N, 1]"}, lambda x, c: op.log_softmax(x - c, axis=1)),
+            Example(_X, lambda x: op.log_softmax(2.0 - x, axis=0)),
         ),
     ),
     Rule(
