@@ -11,6 +11,7 @@ import itertools
 import mmap
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,11 @@ import graphloss as gl
 from graphloss import ops
 from graphloss.errors import LabelError
 from graphloss.nn import functional as F
+from graphloss.options import CompileOptions
 from graphloss.runtime import buffers
+from graphloss.runtime.compile import compile_graph
+from graphloss.runtime.compiled import Compiled
+from tests.property.programs import random_program
 
 Array = npt.NDArray[Any]
 
@@ -48,6 +53,17 @@ class Guarded:
             protect(start + PAGE + REGION, PAGE, NOTHING)
         self._regions = itertools.cycle([start + PAGE for start in starts])
         self.at_end = True
+
+    @contextmanager
+    def in_use(self, at_end: bool) -> Iterator[None]:
+        """Results and what lies between kernels come from here, the small ones too."""
+        self.at_end = at_end
+        limit, plain = buffers.THRESHOLD, buffers.empty
+        buffers.THRESHOLD, buffers.empty = 0, self.empty  # type: ignore[misc]
+        try:
+            yield
+        finally:
+            buffers.THRESHOLD, buffers.empty = limit, plain  # type: ignore[misc]
 
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         """An array that touches the forbidden page after it (`at_end`), else the one before it."""
@@ -138,7 +154,6 @@ def values(rng: np.random.Generator, name: str, shape: tuple[int, ...], dtype: s
 
 def run_all() -> int:
     memory = Guarded(48)
-    plain = buffers.empty
     rng = np.random.default_rng(11)
     count = 0
     for name, inputs, formula, shapes in cases():
@@ -148,22 +163,35 @@ def run_all() -> int:
             fetches = formula(*(gl.data(n, shape, dtype) for n, (shape, dtype) in inputs.items()))
         names = [v.name for v in fetches]
         limit = (inputs["x"][0][1] if "x" in inputs else None) or 9
-        exe, fresh = gl.Executor(options=gl.CompileOptions(threads=1)), main.clone()
+        exe, fresh = gl.Executor(options=CompileOptions(threads=1)), main.clone()
         for at_end, sizes in itertools.product((True, False), shapes):
             feed = {n: values(rng, n, sizes[n], dtype, limit) for n, (_, dtype) in inputs.items()}
             want = exe.run(main, feed, fetches)
-            memory.at_end = at_end
-            # Results and what lies between kernels come from `buffers`, the small ones too.
-            limits, buffers.THRESHOLD, buffers.empty = buffers.THRESHOLD, 0, memory.empty  # type: ignore[misc]
-            try:
+            with memory.in_use(at_end):
                 placed = {n: memory.feed(v) for n, v in feed.items()}
                 got = exe.run(fresh, placed, names)
                 for g, w in zip(got, want, strict=True):
                     assert g.tobytes() == w.tobytes(), (name, sizes)
                 if "y" in feed and feed["y"].size:
                     wild(exe, fresh, placed, names, memory, rng)
-            finally:
-                buffers.THRESHOLD, buffers.empty = limits, plain  # type: ignore[misc]
+            count += 1
+    return count
+
+
+def run_random(programs: int) -> int:
+    """Random programs, as they are and optimised."""
+    memory, count = Guarded(64), 0
+    for seed in range(programs):
+        print("random program", seed, flush=True)
+        graph, feeds = random_program(seed)
+        options = CompileOptions(passes=seed % 3 > 0, threads=1)
+        code = compile_graph(graph, options)
+        want = Compiled(code, options).run([feeds[n] for n in code.graph.feeds])
+        for at_end in (True, False):
+            with memory.in_use(at_end):
+                got = Compiled(code, options).run([memory.feed(feeds[n]) for n in code.graph.feeds])
+                for g, w in zip(got, want, strict=True):
+                    assert g.tobytes() == w.tobytes()
             count += 1
     return count
 
@@ -202,4 +230,4 @@ if __name__ == "__main__":
         bite(sys.argv[1])
     else:
         faulthandler.enable()
-        print("runs:", run_all())
+        print("runs:", run_all() + run_random(150))
