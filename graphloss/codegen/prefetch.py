@@ -18,6 +18,7 @@ from graphloss.codegen.frame import Frame
 from graphloss.codegen.plan import Plan
 from graphloss.schedule.kernel import Access, Keep, Load, Store
 
+NEAR: Final = 256  # elements, along one long row: 4 to 12 % from what no longer fits the second-level cache on
 AHEAD: Final = 2048  # elements: two rows of a thousand, sixteen short ones
 
 

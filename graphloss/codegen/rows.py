@@ -11,7 +11,7 @@ from graphloss.codegen.flow import i64
 from graphloss.codegen.frame import Frame, Place, Value, Values
 from graphloss.codegen.nodes import evaluate, uniform
 from graphloss.codegen.plan import Pass, Plan
-from graphloss.codegen.prefetch import Stream, distances, streams
+from graphloss.codegen.prefetch import NEAR, Stream, distances, streams
 from graphloss.schedule.kernel import Total
 
 
@@ -28,9 +28,11 @@ def emit_rows(frame: Frame, plan: Plan, chunk: Chunk, begin: ir.Value, end: ir.V
 
 def emit_split_row(frame: Frame, plan: Plan, chunk: Chunk, begin: ir.Value, end: ir.Value) -> None:
     """Positions [begin, end) of the row axis, where there is no outer axis and no row reduction."""
+    wanted = streams(plan, frame.kernel.row_axis)
     for step in plan.loops:
         bases = bases_of(frame, step.inside, {})
-        row = Row(begin, end, dict(frame.scalars), bases, {}, lambda: i64(0), {}, chunk.columns)
+        ahead = {s.position: (i64(NEAR), s.writes) for s in wanted.get(step.number, [])}
+        row = Row(begin, end, dict(frame.scalars), bases, {}, lambda: i64(0), ahead, chunk.columns)
         chunk.take(walk(frame, step, row).vectors)
 
 
