@@ -19,15 +19,17 @@ def one_thread() -> None:
 
 
 def seconds_of(call: Callable[[], object], at_least: float = 2e-3) -> float:
-    """Seconds of one call, from as many calls as take `at_least`; what a call returns is freed outside the clock."""
-    total, calls = 0.0, 0
-    while total < at_least:
+    """Seconds of one call: the median of as many calls as take `at_least`; results are freed outside the clock.
+
+    The median, since a call during which another process had the processor says nothing.
+    """
+    taken: list[float] = []
+    while sum(taken) < at_least:
         start = time.perf_counter()
         result = call()
-        total += time.perf_counter() - start
+        taken.append(time.perf_counter() - start)
         del result
-        calls += 1
-    return total / calls
+    return median(taken)
 
 
 def in_turn(contestants: Mapping[str, Callable[[], float]], budget: float, least: int = 7) -> dict[str, list[float]]:
