@@ -44,9 +44,9 @@ def normalized(x: Tensor, p: float, axis: int, epsilon: float) -> Tensor:
 
 def cosine(x: Tensor, y: Tensor, axis: int) -> Tensor:
     """x·y / (‖x‖‖y‖); 0, with gradient 0, where one of them is the zero vector."""
-    xx, yy, xy = _products(x, y, axis)
-    zero = ops.logical_or(xx == 0.0, yy == 0.0)
-    return ops.where(zero, 0.0, xy / ops.sqrt(xx) / ops.sqrt(yy))
+    nx, ny = norm(x, 2, axis), norm(y, 2, axis)
+    zero = ops.logical_or(nx == 0.0, ny == 0.0)
+    return ops.where(zero, 0.0, ops.reduce_sum(x * y, (axis,)) / nx / ny)
 
 
 def cosine_of_bounded_norms(x: Tensor, y: Tensor, axis: int, epsilon: float) -> Tensor:
@@ -57,19 +57,14 @@ def cosine_of_bounded_norms(x: Tensor, y: Tensor, axis: int, epsilon: float) -> 
 
 def cosine_of_shifted_squares(x: Tensor, y: Tensor, axis: int, epsilon: float) -> Tensor:
     """x·y / √((x·x + ε)(y·y + ε)), without the product that could overflow."""
-    xx, yy, xy = _products(x, y, axis)
-    return xy / ops.sqrt(xx + epsilon) / ops.sqrt(yy + epsilon)
+    xx, yy = ops.reduce_sum(ops.square(x), (axis,)), ops.reduce_sum(ops.square(y), (axis,))
+    return ops.reduce_sum(x * y, (axis,)) / ops.sqrt(xx + epsilon) / ops.sqrt(yy + epsilon)
 
 
 def cosine_of_bounded_product(x: Tensor, y: Tensor, axis: int, epsilon: float) -> Tensor:
     """x·y / max(‖x‖‖y‖, ε)."""
     product = norm(x, 2, axis) * norm(y, 2, axis)
     return ops.reduce_sum(x * y, (axis,)) / ops.maximum(product, epsilon, tie="first")
-
-
-def _products(x: Tensor, y: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
-    xx, yy = ops.reduce_sum(ops.square(x), (axis,)), ops.reduce_sum(ops.square(y), (axis,))
-    return xx, yy, ops.reduce_sum(x * y, (axis,))
 
 
 def _at_least(n: Tensor, epsilon: float) -> Tensor:

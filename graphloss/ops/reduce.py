@@ -162,7 +162,9 @@ def _nonempty(infer: Infer) -> Infer:
         out = infer(types, attrs, equations)
         shape = types[0].shape
         over = (attrs["axis"],) if "axis" in attrs else rules.axes_of(attrs["axes"], len(shape))
-        if any(shape[a] == 0 for a in over):
+        reduced = {a % len(shape) for a in over}
+        # where another dimension is 0 too there is no result, and nothing is asked for
+        if any(shape[a] == 0 for a in reduced) and not any(d == 0 for a, d in enumerate(shape) if a not in reduced):
             raise ShapeError("the extreme value of no element is asked for", "at least one element", rules.show(shape))
         return out
 

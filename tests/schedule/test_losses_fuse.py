@@ -70,7 +70,7 @@ def mx(loss: gluon.Loss, shapes: Mapping[str, Any], by: tuple[str, ...]) -> Case
 
 PAIR = {"input": ROWS, "target": ROWS}
 CLASSES = {"input": ROWS, "target": (VECTOR, INTS)}
-THREE = {n: ROWS for n in ("anchor", "positive", "negative")}
+THREE = dict.fromkeys(("anchor", "positive", "negative"), ROWS)
 LABELLED = {"pred": ROWS, "label": ROWS}
 CASES = [
     *(nn(n, PAIR) for n in ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy",
@@ -112,7 +112,7 @@ CASES = [
       gluon.KLDivLoss(from_logits=False))),
     mx(gluon.SoftmaxCELoss(), {"pred": ROWS, "label": VECTOR}, ("pred",)),
     mx(gluon.PoissonNLLLoss(), {"pred": ROWS, "target": ROWS}, ("pred",)),
-    mx(gluon.TripletLoss(), {n: ROWS for n in ("pred", "positive", "negative")}, ("pred", "positive", "negative")),
+    mx(gluon.TripletLoss(), dict.fromkeys(("pred", "positive", "negative"), ROWS), ("pred", "positive", "negative")),
     nn("multilabel_margin_loss", {"input": ROWS, "target": (ROWS, INTS)}),
     fluid("npair_loss", {"anchor": ROWS, "positive": ROWS, "labels": (VECTOR, INTS)}, ("anchor", "positive")),
     mx(gluon.SDMLLoss(), {"x1": ROWS, "x2": ROWS}, ("x1", "x2")),
