@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, TypeAlias
+from typing import Final, NoReturn, TypeAlias
 
 from graphloss.errors import UnsupportedError, VerifyError
 from graphloss.ir.builder import GraphBuilder, Value
@@ -20,7 +20,7 @@ from graphloss.ir.graph import Attr, Graph, Op
 from graphloss.ir.opdef import OpDef, freeze, get
 from graphloss.ir.tensor import Tensor, using
 from graphloss.ir.types import TensorType
-from graphloss.rewrite.rule import Rule
+from graphloss.rewrite.rule import Match, Rule
 from graphloss.rewrite.trace import Record, Trace
 
 # Rules that feed each other nest; far fewer than this many are ever needed, and a circle reaches it at once.
@@ -69,6 +69,7 @@ class Rewriter(GraphBuilder):
         self._replaced: dict[str, str] = {}
         self._active: list[str] = []
         self._firings = 0
+        self._values: dict[str, Value] = {}
         self._notes: dict[object, object] = {}
 
     # What rules ask ------------------------------------------------------------------------------------------------
@@ -81,6 +82,12 @@ class Rewriter(GraphBuilder):
 
     def type_of(self, name: str) -> TensorType:
         return self.types[name]
+
+    def value(self, name: str) -> Value:
+        found = self._values.get(name)
+        if found is None:
+            found = self._values[name] = super().value(name)
+        return found
 
     def same_dim(self, a: Dim, b: Dim) -> bool:
         return self.equations.same(a, b)
@@ -140,31 +147,34 @@ class Rewriter(GraphBuilder):
             self._known[key] = found
 
     def _attempt(self, op: Op, types: Sequence[TensorType]) -> tuple[str, ...] | None:
-        """Fires the first rule that fits `op`, which is not emitted yet: names of what replaces its outputs, or
-        None."""
-        for rule in self._rules.get(op.type, ()):
-            for m in rule.matches(op, self):
-                self._enter(rule, op)
+        """Fires the first rule that fits `op`, which is not emitted yet; answers what replaces its outputs, or None."""
+        rules = self._rules.get(op.type)
+        if not rules:
+            return None
+        plain = Match(self, op)
+        for rule in rules:
+            for m in rule.matches(plain):
                 start = len(self.ops)
-                built = rule.build(m)
+                self._active.append(rule.name)
+                built = rule.build(m) if len(self._active) <= MAX_DEPTH else self._endless(op, rule)
                 self._active.pop()
                 if built is None:
                     continue
+                self._firings += 1
+                if self._firings > MAX_FIRINGS:
+                    self._endless(op, rule)
                 names = self._checked(rule, op, built, types)
                 if self._trace is not None:
                     self._trace.add(Record(self._name, rule.name, op, tuple(self.ops[start:]), op.loc))
                 return names
         return None
 
-    def _enter(self, rule: Rule, op: Op) -> None:
-        self._active.append(rule.name)
-        self._firings += 1
-        if len(self._active) > MAX_DEPTH or self._firings > MAX_FIRINGS:
-            circle = ", ".join(sorted(set(self._active[-12:])))
-            raise UnsupportedError(
-                f"rewriting does not end: the rules {circle} undo each other",
-                op=op.type, where=op.loc, hint="leave one of these rules out of the pipeline",
-            )  # fmt: skip
+    def _endless(self, op: Op, rule: Rule) -> NoReturn:
+        circle = ", ".join(sorted({*self._active[-12:], rule.name}))
+        raise UnsupportedError(
+            f"rewriting does not end: the rules {circle} undo each other",
+            op=op.type, where=op.loc, hint="leave one of these rules out of the pipeline",
+        )  # fmt: skip
 
     def _checked(self, rule: Rule, op: Op, built: Sequence[Tensor], types: Sequence[TensorType]) -> tuple[str, ...]:
         names = []

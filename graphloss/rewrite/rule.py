@@ -41,7 +41,7 @@ class Match:
     values: Mapping[str, Value] = field(default_factory=dict)
     attrs: Mapping[str, Attr] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[Value, ...]:
         return tuple(self.graph.value(n) for n in self.op.inputs)
 
@@ -103,14 +103,13 @@ class Rule:
     def root_types(self) -> tuple[str, ...]:
         return self.roots if self.template is None else (self.template.root.op,)
 
-    def matches(self, found: Op, graph: Surroundings) -> Iterator[Match]:
-        """The ways in which the rule fits at `found`, conditions included."""
-        if self.template is None:
-            m = Match(graph, found)
-            if all(c(m) for c in self.when):
-                yield m
+    def matches(self, plain: Match) -> Iterator[Match]:
+        """The ways in which the rule fits at the op of `plain`, a match without captures; conditions included."""
+        template, graph, found = self.template, plain.graph, plain.op
+        if template is None:
+            if not self.when or all(c(plain) for c in self.when):
+                yield plain
             return
-        template = self.template
         for bound in match_op(template.root, found, graph, {}):
             values = {n: graph.value(str(bound[n])) for n in template.values}
             attrs: dict[str, Attr] = {n: bound[n] for n in template.attrs}  # type: ignore[misc]  # bound holds both kinds
