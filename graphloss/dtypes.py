@@ -6,6 +6,8 @@ from typing import Final
 
 import numpy as np
 
+from graphloss.errors import ArgumentTypeError
+
 SHORT: Final[dict[str, str]] = {
     "bool": "bool", "int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "int64": "i64",
     "float32": "f32", "float64": "f64",
@@ -18,16 +20,19 @@ DTypeLike = object
 
 
 def canonical(dtype: object) -> str:
-    """The plain name of `dtype` (a name, a NumPy dtype or scalar type); TypeError if graphloss has no such element
-    type."""
+    """The plain name of `dtype` (a name, a NumPy dtype or scalar type).
+
+    Raises:
+        ArgumentTypeError: graphloss has no such element type.
+    """
     if isinstance(dtype, str) and dtype in SHORT:
         return dtype
     try:
-        name = np.dtype(dtype).name  # type: ignore[call-overload]
-    except TypeError:
+        name = np.dtype(dtype).name if dtype is not None else "None"  # type: ignore[call-overload]
+    except (TypeError, ValueError):
         name = str(dtype)
     if name not in SHORT:
-        raise TypeError(f"unknown dtype {dtype!r}; expected one of {', '.join(SHORT)}")
+        raise ArgumentTypeError(f"unknown dtype {dtype!r}", expected=f"one of {', '.join(SHORT)}")
     return str(name)
 
 

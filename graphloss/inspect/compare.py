@@ -10,14 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from graphloss import dtypes
+from graphloss.errors import GraphlossError
 from graphloss.ir.graph import Graph
 from graphloss.ir.program import Program
 from graphloss.ir.tensor import Tensor
 from graphloss.ops.evaluate import evaluate
 from graphloss.options import CompileOptions
 from graphloss.passes.pipelines import lower_only, optimise
+from graphloss.runtime.arguments import check_program, feeds_of, fetches_of, missing, state_of
 from graphloss.runtime.compile import compile_graph
 from graphloss.runtime.compiled import Compiled
+from graphloss.runtime.diagnose import located
 from graphloss.runtime.scope import Scope, global_scope
 
 Array = npt.NDArray[Any]
@@ -111,15 +114,19 @@ def compare(
         >>> report.rows[0].saturated
         2
     """
-    graph = program.snapshot(list(fetch_list)).replace(writes=())
+    check_program(program, "compare")
+    graph = program.snapshot(fetches_of(fetch_list)).replace(writes=())
     options = options or CompileOptions()
     holders = scope or global_scope()
-    values: dict[str, Array] = {n: np.asarray(feed[n]) for n in graph.feeds}
-    for name in graph.states:
-        holder = holders.find_var(name)
-        if holder is not None and holder.value is not None:
-            values[name] = holder.value
-    compiled = _run(graph, values, options)
+    fed = feeds_of(feed)
+    if any(n not in fed for n in graph.feeds):
+        raise missing(program, fed, graph.feeds)
+    values: dict[str, Array] = {n: np.asarray(fed[n]) for n in graph.feeds}
+    try:
+        values.update((n, state_of(holders, n)) for n in graph.states)
+        compiled = _run(graph, values, options)
+    except GraphlossError as error:
+        raise located(error, program, values) from None
     naive = _run(graph, values, replace(options, passes=False))
     wide = widened(graph)
     given = {n: _widen_array(v) for n, v in values.items()}

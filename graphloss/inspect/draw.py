@@ -13,6 +13,7 @@ from graphloss.ir.printer import type_text
 from graphloss.ir.program import Program
 from graphloss.ir.variable import Variable
 from graphloss.options import CompileOptions
+from graphloss.runtime.arguments import check_program, fetches_of
 from graphloss.runtime.compile import Code, compile_graph
 from graphloss.schedule.kernel import Column, IndexedLoad, Keep, Kernel, Load, Store, Total
 
@@ -66,7 +67,8 @@ def draw(
     """
     from matplotlib.figure import Figure
 
-    code = compile_graph(program.snapshot(list(fetch_list)), options or CompileOptions())
+    check_program(program, "a picture")
+    code = compile_graph(program.snapshot(fetches_of(fetch_list)), options or CompileOptions())
     pictures = [of_graph(code.source, "as written"), of_graph(code.graph, "after the passes"), of_plan(code)]
     layouts = [p.layout() for p in pictures]
     widths = [max(2.5, layout.size[0] + 1.5) for layout in layouts]

@@ -12,6 +12,7 @@ from graphloss.ir.printer import print_graph
 from graphloss.ir.program import Program
 from graphloss.ir.tensor import Tensor
 from graphloss.options import CompileOptions
+from graphloss.runtime.arguments import check_program, fetches_of
 from graphloss.runtime.compile import Code, compile_graph
 from graphloss.schedule.kernel import Access, Column, IndexedLoad, Keep, Kernel, Load, Store, Total
 from graphloss.schedule.kernel_text import print_kernel
@@ -116,7 +117,8 @@ def explain(
         >>> len(gl.explain(main, [y]).kernels)
         1
     """
-    return Explanation(compile_graph(program.snapshot(list(fetch_list)), options or CompileOptions()))
+    check_program(program, "explain")
+    return Explanation(compile_graph(program.snapshot(fetches_of(fetch_list)), options or CompileOptions()))
 
 
 def traffic(kernel: Kernel) -> Traffic:

@@ -99,6 +99,7 @@ class Block:
         """
         if name is None:
             name = self._unused("_generated_var")
+        self._check_name(name)
         if type is None and shape is not None:
             type = TensorType("float32" if dtype is None else dtypes.canonical(dtype), self._shape(name, shape))
         lod_level, persistable = lod_level or 0, bool(persistable)
@@ -138,12 +139,14 @@ class Block:
             UnsupportedError: it is initialised a second time.
         """
         owner = self.program.global_block()
+        if shape is not None and (isinstance(shape, str) or not isinstance(shape, Sequence)):
+            raise ArgumentTypeError(f"the shape of {name!r} is a list or tuple", "list or tuple", type(shape).__name__)
         if shape is None or len(shape) == 0 or dtype is None:
             raise ShapeError(
                 f"parameter {name!r} needs a shape of at least one dimension, and a dtype",
                 got=f"shape {shape}, dtype {dtype}",
             )
-        if any(d is None or d < 0 for d in shape):
+        if any(not hasattr(d, "__index__") or d < 0 for d in shape):
             raise ShapeError(f"parameter {name!r} has an unknown dimension", "integers ≥ 0", f"shape {list(shape)}")
         made_type = TensorType(dtypes.canonical(dtype), self._shape(name, shape))
         old = owner.vars.get(name)
@@ -251,11 +254,13 @@ class Block:
         """
         if type is None:
             raise AttrError("append_op needs the type of the op")
+        if not isinstance(type, str):
+            raise ArgumentTypeError("the type of an op is its name", "str", type.__class__.__name__)
         if attrs is not None and not isinstance(attrs, Mapping):
             raise ArgumentTypeError(f"{type}: attrs must be a mapping", "dict", attrs.__class__.__name__)
         op = get(type)
-        given = arguments(op, inputs or {}, self.var)
-        wanted = results(op, outputs or {})
+        given = arguments(op, {} if inputs is None else inputs, self.var)
+        wanted = results(op, {} if outputs is None else outputs)
         names: list[str] = []
         fresh = output_names(op.name, len(wanted), self.vars.__contains__)
         for name, generated in zip(wanted, fresh, strict=True):

@@ -71,7 +71,7 @@ def _declared(name: str, shape: Sequence[int | None], dtype: object, lod_level: 
     _check(name, shape)
     try:
         element = dtypes.canonical(dtype)
-    except TypeError as error:
-        raise ArgumentTypeError(str(error), op=f"data({name!r})") from None
+    except ArgumentTypeError as error:
+        raise error.with_op(f"data({name!r})") from None
     block = default_main_program().global_block()
     return block.create_var(name, shape, element, lod_level=lod_level, stop_gradient=stop_gradient, is_data=True)

@@ -56,6 +56,8 @@ class Program:
         return self._blocks[0]
 
     def block(self, index: int) -> Block:
+        if not isinstance(index, int):
+            raise ArgumentTypeError("a block is found by its number", "int", type(index).__name__)
         if not 0 <= index < len(self._blocks):
             raise IndexRangeError("there is no such block", f"0 to {len(self._blocks) - 1}", index)
         return self._blocks[index]
@@ -131,6 +133,8 @@ class Program:
                 text = text.decode()
             except UnicodeDecodeError as error:
                 raise ParseError("the text is not UTF-8", 1, error.start + 1) from None
+        if not isinstance(text, str):
+            raise ArgumentTypeError("a program is read from its text", "str or bytes", type(text).__name__)
         return program_of_text(text, Program())
 
     # -- for the parts that build programs ------------------------------------------------------------------------

@@ -42,9 +42,11 @@ def results(op: OpDef, given: Slots) -> list[str | None]:
 
 
 def _by_slot(op: str, kind: str, slots: Sequence[str], given: Slots) -> dict[int, list[Argument]]:
+    if not isinstance(given, Mapping):
+        raise ArgumentTypeError(f"{op}: {kind}s are given by slot", expected="dict", got=type(given).__name__)
     found: dict[int, list[Argument]] = {}
     for slot, value in given.items():
-        at = find_slot(slot, slots)
+        at = find_slot(slot, slots) if isinstance(slot, str) else None
         if at is None:
             raise AttrError(f"{op} has no {kind} slot {slot!r}", expected=", ".join(slots) or "none")
         items = list(value) if isinstance(value, (list, tuple)) else [value]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias, overload
 
 import numpy.typing as npt
@@ -11,10 +11,7 @@ import numpy.typing as npt
 from graphloss.errors import (
     ArgumentTypeError,
     ClosedError,
-    FeedError,
     GraphlossError,
-    UnknownVariable,
-    nearest_name_hint,
 )
 from graphloss.ir.defaults import default_main_program
 from graphloss.ir.program import Program
@@ -23,6 +20,7 @@ from graphloss.ir.variable import Variable
 from graphloss.options import CompileOptions
 from graphloss.passes.partial import split
 from graphloss.passes.pipelines import optimise
+from graphloss.runtime.arguments import check_program, check_unused, feeds_of, fetches_of, missing, state_of
 from graphloss.runtime.compile import compile_graph
 from graphloss.runtime.compiled import Compiled
 from graphloss.runtime.compiled_program import CompiledProgram
@@ -144,16 +142,14 @@ class Executor:
             program = program.program
         elif program is None:
             program = default_main_program()
-        elif not isinstance(program, Program):
-            raise ArgumentTypeError(
-                "run takes a Program", expected="Program or CompiledProgram", got=type(program).__name__
-            )
+        else:
+            check_program(program, "run", "Program or CompiledProgram")
         if scope is not None and not isinstance(scope, Scope):
             raise ArgumentTypeError("a run keeps its state in a Scope", expected="Scope", got=type(scope).__name__)
-        fetches = fetch_list if isinstance(fetch_list, (list, tuple)) else _fetches(fetch_list)
-        feeds = feed if isinstance(feed, dict) else _feeds(feed)
+        fetches = fetch_list if isinstance(fetch_list, (list, tuple)) else fetches_of(fetch_list)
+        feeds = feed if isinstance(feed, dict) else feeds_of(feed)
         if partial:
-            return _run_partial(program, _fetches(fetches), feeds, scope or global_scope(), options)
+            return _run_partial(program, fetches_of(fetches), feeds, scope or global_scope(), options)
         return _run(program, _compiled(program, fetches, options), feeds, scope)
 
 
@@ -169,7 +165,7 @@ def _compiled(program: Program, fetch_list: Sequence[object], options: CompileOp
         for known, compiled in entries:
             if known is options or known == options:
                 return compiled
-    fetches = _fetches(fetch_list)
+    fetches = fetches_of(fetch_list)
     graph = program.snapshot(fetches)
     if not graph.ops and not graph.fetches:
         warnings.warn("the program has nothing to run", UserWarning, stacklevel=3)
@@ -206,13 +202,13 @@ def _run(program: Program, compiled: Compiled, feeds: Mapping[str, object], scop
         for name in graph.feeds:
             values.append(feeds[name])
     except KeyError:
-        raise _missing(program, feeds, graph.feeds) from None
+        raise missing(program, feeds, graph.feeds) from None
     if len(feeds) != len(graph.feeds):
-        _check_unused(program, feeds, graph.feeds)
+        check_unused(program, feeds, graph.feeds)
     try:
         if graph.states or graph.writes:
             scope = scope or global_scope()
-            values += [_state(scope, name) for name in graph.states]
+            values += [state_of(scope, name) for name in graph.states]
         results = compiled.run(values)
     except GraphlossError as error:
         raise located(error, program, dict(zip(compiled.inputs, values, strict=False))) from None
@@ -221,87 +217,3 @@ def _run(program: Program, compiled: Compiled, feeds: Mapping[str, object], scop
         for state, i, shared in compiled.written:
             (scope.find_var(state) or scope.var(state)).value = results[i].copy() if shared else results[i]
     return out
-
-
-def _state(scope: Scope, name: str) -> Array:
-    holder = scope.find_var(name)
-    if holder is None or holder.value is None:
-        raise FeedError(
-            f"variable {name!r} has no value in the scope", expected="a value from an earlier run", got="none",
-            hint="run the startup program first, with the same scope", variable=name,
-        )  # fmt: skip
-    return holder.value
-
-
-def _fetches(fetch_list: object) -> Sequence[Variable | str]:
-    if fetch_list is None:
-        return ()
-    if isinstance(fetch_list, (Variable, str)):
-        return (fetch_list,)
-    if isinstance(fetch_list, (list, tuple)):
-        for f in fetch_list:
-            if not isinstance(f, (Variable, str)):
-                raise ArgumentTypeError(
-                    "a fetch is a Variable or its name", expected="Variable or str", got=type(f).__name__
-                )
-        return fetch_list
-    raise ArgumentTypeError(
-        "fetch_list is a list of Variables or names", expected="list", got=type(fetch_list).__name__
-    )
-
-
-def _feeds(feed: object) -> Mapping[str, object]:
-    if feed is None:
-        return {}
-    if isinstance(feed, Mapping):
-        return feed
-    if isinstance(feed, (list, tuple)) and len(feed) == 1 and isinstance(feed[0], Mapping):
-        return feed[0]
-    raise ArgumentTypeError("feed is a dict from variable names to arrays", expected="dict", got=type(feed).__name__)
-
-
-def _missing(program: Program, feeds: Mapping[str, object], needed: Sequence[str]) -> FeedError:
-    _check_names(feeds)
-    name = next(n for n in needed if n not in feeds)
-    known = program.global_block().vars
-    unknown = [n for n in feeds if n not in known]
-    hint = f"{unknown[0]!r} was fed, which the program does not have" if unknown else "add it to the feed of run()"
-    return FeedError(
-        f"{name!r} is not fed, and the run needs it",
-        expected=f"feeds of {_listed(needed)}",
-        got=_listed(feeds),
-        op=known[name],
-        where=known[name].location,
-        hint=hint,
-    )
-
-
-def _check_names(feeds: Mapping[str, object]) -> None:
-    for name in feeds:
-        if not isinstance(name, str):  # a Variable, say: comparing that with a name would append an op
-            hint = f"use its name, {name.name!r}" if isinstance(name, Variable) else None
-            raise ArgumentTypeError("a feed is found by its name", expected="str", got=type(name).__name__, hint=hint)
-
-
-def _listed(names: Iterable[object]) -> str:
-    shown = [repr(n) for n in names]
-    return ", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "") if shown else "none"
-
-
-def _check_unused(program: Program, feeds: Mapping[str, object], needed: Sequence[str]) -> None:
-    """A feed that nothing reads is fine if the program has such an input; nobody looks at its shape and dtype then."""
-    _check_names(feeds)
-    variables = program.global_block().vars
-    inputs = [n for n, v in variables.items() if v.is_data]
-    for name in feeds:
-        if name not in needed and name not in inputs:
-            if name in variables:
-                raise FeedError(
-                    f"{name!r} is no input of the program",
-                    expected="a variable made by data()",
-                    got="a state, which the scope holds" if variables[name].persistable else "the result of an op",
-                    op=variables[name],
-                    where=variables[name].location,
-                    hint=nearest_name_hint(name, inputs),
-                )
-            raise UnknownVariable(str(name), inputs, what=f"{name!r} is fed, which the program does not have")

@@ -53,6 +53,8 @@ def combine(shards: Sequence[Partials]) -> list[Array]:
         >>> float(gl.combine(parts)[0].item())
         3.0
     """
+    if not isinstance(shards, (list, tuple)):
+        raise ArgumentTypeError("combine takes a list of shards", expected="list", got=type(shards).__name__)
     if not shards:
         raise AttrError("combine needs the partial results of at least one shard")
     for s in shards:

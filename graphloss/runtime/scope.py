@@ -70,12 +70,12 @@ class Scope:
 
     def var(self, name: str) -> Holder:
         """Finds or creates `name` in this scope."""
-        if not isinstance(name, str):
-            raise ArgumentTypeError("a scope variable is found by name", expected="str", got=type(name).__name__)
+        _check_name(name)
         return self.holders.setdefault(name, Holder(name))
 
     def find_var(self, name: str) -> Holder | None:
         """`name` here or in a parent; None where there is none."""
+        _check_name(name)
         scope: Scope | None = self
         while scope is not None:
             found = scope.holders.get(name)
@@ -91,6 +91,11 @@ class Scope:
 
     def drop_kids(self) -> None:
         self._kids.clear()
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str):
+        raise ArgumentTypeError("a scope variable is found by name", expected="str", got=type(name).__name__)
 
 
 _GLOBAL: Final = Scope()
