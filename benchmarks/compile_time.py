@@ -89,8 +89,8 @@ def main() -> None:
     rows = []
     for question, name, limit in QUESTIONS:
         parts = stages.get(name, [])
-        names = parts[0] if parts else {}
-        split = ", ".join(f"{stage} {1e3 * median(p[stage] for p in parts):.1f}" for stage in names)
+        names = min(parts, key=len, default={})
+        split = ", ".join(f"{stage} {1e3 * median(p.get(stage, 0.0) for p in parts):.1f}" for stage in names)
         clock, processor = (median(values) for values in zip(*taken[name], strict=True))
         rows.append((question, shown(clock), shown(processor), shown(limit), verdict(clock, limit), split))
     print(table(("", "median", "processor", "at most", "reached", "stages by the clock, ms"), rows))
