@@ -32,7 +32,10 @@ class CompileOptions:
         passes: run the rewriting passes; False compiles the program as it was written.
         dump: folder for the text of each stage; None takes ``GRAPHLOSS_DUMP``.
         threads: threads that a kernel may use; None takes `get_num_threads` at each run.
-        check_values: also check data values that have a documented range (targets of a BCE, for example).
+        check_values: also check data values that have a documented range: targets of a binary cross entropy in
+            [0, 1], probabilities that are data, targets of a divergence of at least 0. One outside is a
+            `ValueRangeError` that names variable, position and value; NaN passes, ignored elements do not count. A
+            check hides what a computed probability is made of from the rules; off, checks cost nothing.
         cache: use the on-disk object cache.
 
     Example:

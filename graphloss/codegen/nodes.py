@@ -13,6 +13,7 @@ from graphloss.schedule.kernel import (
     Access,
     Apply,
     Check,
+    CheckInterval,
     Const,
     DimValue,
     IndexedLoad,
@@ -41,6 +42,8 @@ def evaluate(frame: Frame, position: int, values: Values, place: Place) -> Value
         return _indexed(frame, position, action, values, place)
     if isinstance(action, Check):
         return _check(frame, action, values[action.index], place)
+    if isinstance(action, CheckInterval):
+        return _check_interval(frame, action, values[action.arg], place)
     if isinstance(action, Apply):
         return _apply(frame, action, [values[a] for a in action.args])
     if isinstance(action, Store):
@@ -218,6 +221,18 @@ def _check(frame: Frame, action: Check, index: Value, place: Place) -> Value:
         there = one.ult(one.convert(index.scalar, source, "int64"), limit)
         scalar = one.select(there, index.scalar, one.const(source, 0))
     return Value(lanes.select(good, index.vector, lanes.const(source, 0)), scalar)
+
+
+def _check_interval(frame: Frame, action: CheckInterval, value: Value, place: Place) -> Value:
+    """The value as it is; comparisons are ordered, so that NaN passes."""
+    lanes = frame.lanes
+    below = lanes.lt(value.vector, lanes.const(action.dtype, action.low))
+    bad = lanes.or_(below, lanes.gt(value.vector, lanes.const(action.dtype, action.high)))
+    if place.mask is not None:
+        bad = lanes.and_(bad, place.mask)
+    wide = lanes.convert(value.vector, action.dtype, "float64")
+    frame.report(action.slot, bad, lanes.bitcast(wide, "int64"), place)
+    return value
 
 
 def scalar_level(frame: Frame) -> None:

@@ -12,6 +12,7 @@ from graphloss.ir.dims import Dim
 from graphloss.schedule.kernel import (
     Access,
     Check,
+    CheckInterval,
     Column,
     DimValue,
     IndexedLoad,
@@ -98,7 +99,7 @@ class Table:
         found = dict.fromkeys(d for k in kernels for d in kernel_dims(k) if not isinstance(d, int))
         buffers = dict.fromkeys(b.name for k in kernels for b in k.buffers)
         buffers.update(dict.fromkeys(a.buffer for k in kernels for a in accesses(k)))
-        slots = [n.action.slot for k in kernels for n in k.nodes if isinstance(n.action, Check)]
+        slots = [n.action.slot for k in kernels for n in k.nodes if isinstance(n.action, (Check, CheckInterval))]
         return cls(tuple(found), tuple(buffers), max(slots, default=-1) + 1)
 
     @property

@@ -10,7 +10,7 @@ from typing import Final, ParamSpec, TypeVar, overload
 import numpy as np
 
 from graphloss import dtypes
-from graphloss.dygraph.apply import EagerMode, recording
+from graphloss.dygraph.apply import EagerMode, checking_values, recording
 from graphloss.dygraph.tape import Cell, frozen
 from graphloss.dygraph.varbase import VarBase
 from graphloss.errors import ArgumentTypeError, UnsupportedError
@@ -60,11 +60,12 @@ def to_variable(value: object, name: str | None = None, zero_copy: bool | None =
 
 
 @contextmanager
-def guard(place: object = None) -> Iterator[None]:
+def guard(place: object = None, check_values: bool = False) -> Iterator[None]:
     """Inside, ops run at once on eager arrays; names are counted anew.
 
     Args:
         place: CPUPlace() or None.
+        check_values: also check data values that have a documented range, as `CompileOptions.check_values` does.
 
     Example:
         >>> import numpy as np, graphloss as gl
@@ -72,7 +73,7 @@ def guard(place: object = None) -> Iterator[None]:
         ...     (gl.dygraph.to_variable(np.array([1.0, 2.0])) * 3).numpy().tolist()
         [3.0, 6.0]
     """
-    with unique_name.guard(), using(EAGER):
+    with unique_name.guard(), using(EAGER), checking_values(check_values):
         yield
 
 

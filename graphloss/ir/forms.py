@@ -100,6 +100,18 @@ class InRange:
 
 
 @dataclass(frozen=True, slots=True)
+class Within:
+    """operands (x) or (x, mask): x itself, floats; one outside [low, high] where the mask is true is an error of the
+    run, reported with its position.
+
+    NaN passes.
+    """
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class Concat:
     """The operands side by side along `axis`."""
 
@@ -117,5 +129,5 @@ class Host:
 
 
 Form: TypeAlias = (
-    Map | Reduce | Expand | Reshape | Transpose | Slice | Pick | Gather | Iota | Fill | InRange | Concat | Host
+    Map | Reduce | Expand | Reshape | Transpose | Slice | Pick | Gather | Iota | Fill | InRange | Within | Concat | Host
 )

@@ -54,10 +54,11 @@ def cross_entropy_of_probabilities(p: Tensor, label: Tensor, axis: int, ignore_i
     """−t(log p[y]) per row, t maps ±∞ to ±1e20; the gradient is −1/p[y] throughout."""
     y = labels(label, ignore_index)
     # picked before the logarithm: one logarithm per row, and none of a probability that does not matter
-    loss = y.kept(-ops.clamped_log(ops.pick(p, y.index, axis=axis)))
+    loss = y.kept(-ops.clamped_log(ops.pick(ops.check_range(p, 0, 1), y.index, axis=axis)))
     return Rows(loss, lambda: y.weights(None, p.type.dtype))
 
 
 def soft_cross_entropy_of_probabilities(p: Tensor, target: Tensor, axis: int, keepdims: bool = False) -> Tensor:
     """−Σ_c q_c·t(log p_c) per row, t as above."""
+    p = ops.check_range(p, 0, 1)
     return -ops.reduce_sum(target * ops.clamped_log(p), axis=(axis,), keepdims=keepdims)

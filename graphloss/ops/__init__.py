@@ -20,6 +20,7 @@ from graphloss.ops.activations import (
     thresholded_relu,
 )
 from graphloss.ops.algebra import matmul, mul_flat
+from graphloss.ops.check import check_range
 from graphloss.ops.constants import assign, fill, iota, ones_like, size, zeros_like
 from graphloss.ops.define import unbroadcast
 from graphloss.ops.documented import binary_cross_entropy, clamped_log, detach, require_nonzero
@@ -131,6 +132,7 @@ __all__ = [
     "cast",
     "ceil",
     "check_index",
+    "check_range",
     "clamp_max",
     "clamp_min",
     "clamped_log",

@@ -7,6 +7,7 @@ from typing import Final
 from graphloss.ir.graph import Graph
 from graphloss.options import CompileOptions
 from graphloss.passes.algebra import Algebra
+from graphloss.passes.checks import Checks
 from graphloss.passes.cse import Cse
 from graphloss.passes.dce import Dce
 from graphloss.passes.decompose import Decompose
@@ -18,6 +19,7 @@ from graphloss.rewrite.pipeline import Observer, Pass, Repeat, run
 from graphloss.rewrite.trace import Trace
 
 DEFAULT: Final[tuple[Pass, ...]] = (
+    Checks(),  # what nobody asked to be checked stands in no rule's way
     Dce(),  # what nobody asked for is not worth a rule
     Desugar(),  # one spelling less for every rule below
     Isolate(),  # from here on rules may look through any value that is left
@@ -40,6 +42,7 @@ DEFAULT: Final[tuple[Pass, ...]] = (
 
 # The program as it was written, with the gradient of each op as it stands: what comparisons call "passes off".
 LOWER: Final[tuple[Pass, ...]] = (
+    Checks(),  # as above
     Dce(),  # a gradient is expanded only if something needs it
     Desugar(),  # spellings have no derivative of their own
     Repeat("gradients", (Differentiate(), Desugar()), has_grad),
@@ -54,6 +57,8 @@ def optimise(
     """`graph` in primitive ops: stabilised, differentiated and simplified, or only lowered where `options.passes`
     is False."""
     passes = LOWER if options is not None and not options.passes else DEFAULT
+    if options is not None and options.check_values:
+        passes = tuple(Checks(keep=True) if isinstance(p, Checks) else p for p in passes)
     return run(passes, graph, trace, observer)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 
 from graphloss.errors import GraphlossError, LabelError, ShapeError
 from graphloss.ir import dims
+from graphloss.ops.check import value_error
 from graphloss.schedule.kernel import CheckSite
 from graphloss.schedule.workspace import NonEmpty
 
@@ -20,6 +22,10 @@ def failed_check(
     slot, position, value = min(rows)
     site = sites[slot]
     index = _tensor_index(site, position, env)
+    if site.interval is not None:
+        (number,) = struct.unpack("d", struct.pack("q", value))
+        low, high = site.interval.low, site.interval.high
+        return value_error(site.variable, index, number, low, high, site.op, site.loc)
     limit = dims.evaluate(site.limit, env)
     place = f"[{', '.join(map(str, index))}]" if index else ""
     row = f"row {index[0]}: " if index else ""

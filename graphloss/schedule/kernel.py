@@ -22,6 +22,7 @@ from enum import IntEnum
 from typing import TypeAlias
 
 from graphloss.ir.dims import Dim
+from graphloss.ir.forms import Within
 from graphloss.ir.location import Location
 
 
@@ -128,6 +129,18 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckInterval:
+    """The value of `arg`, floats, which must lie in [low, high] or be NaN; where it does not, the run reports check
+    `slot` as `Check` does, the value found there as the bits of a float64."""
+
+    dtype: str
+    arg: int
+    low: float
+    high: float
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
 class Apply:
     """A scalar function of other nodes; fn is in ir.scalar.FUNCTIONS; `cast` converts to `dtype`."""
 
@@ -200,7 +213,19 @@ class Keep:
 
 
 Action: TypeAlias = (
-    Const | DimValue | Iota | Load | IndexedLoad | Check | Apply | RowReduce | Total | Column | Store | Keep
+    Const
+    | DimValue
+    | Iota
+    | Load
+    | IndexedLoad
+    | Check
+    | CheckInterval
+    | Apply
+    | RowReduce
+    | Total
+    | Column
+    | Store
+    | Keep
 )
 
 
@@ -215,8 +240,8 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class CheckSite:
-    """What a failed check reports: the op, where the user wrote it, the variable's name, the limit, and how to show
-    the position.
+    """What a failed check reports: the op, where the user wrote it, the variable's name, the limit or the interval, and
+    how to show the position.
 
     A position unravels over `axes`; the tensor's own linear index is the sum of axis index * stride over `strides`,
     and unravels over `shape`.
@@ -229,6 +254,7 @@ class CheckSite:
     shape: tuple[Dim, ...]
     axes: tuple[Dim, ...] = ()
     strides: tuple[Dim, ...] = ()
+    interval: Within | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from graphloss.schedule.kernel import (
     Apply,
     Buffer,
     Check,
+    CheckInterval,
     Column,
     Const,
     DimValue,
@@ -159,7 +160,7 @@ class _Text:
         node = self.kernel.nodes[p]
         if isinstance(node.action, (Const, DimValue, Iota)):
             return True
-        if isinstance(node.action, (Check, RowReduce, Keep)) or self.uses[p] != 1:
+        if isinstance(node.action, (Check, CheckInterval, RowReduce, Keep)) or self.uses[p] != 1:
             return False
         user = self.kernel.nodes[self.users[p]]
         read_in = user.at[:1] if isinstance(user.action, Keep) else user.at
@@ -192,6 +193,8 @@ class _Text:
             return self._access(action.access, (action.stride, self._value(action.index, nested=True)))
         if isinstance(action, Check):
             return f"check {self._value(action.index)} in {action.limit}"
+        if isinstance(action, CheckInterval):
+            return f"check {self._value(action.arg)} in [{action.low!r}, {action.high!r}]"
         assert isinstance(action, Apply)
         if action.fn in _INFIX:
             return f" {_INFIX[action.fn]} ".join(self._value(a, nested=True) for a in action.args)
@@ -212,7 +215,7 @@ def _operands(action: Action) -> tuple[int, ...]:
         return action.args
     if isinstance(action, (IndexedLoad, Check)):
         return (action.index,)
-    return (action.arg,) if isinstance(action, (RowReduce, Total, Column, Store, Keep)) else ()
+    return (action.arg,) if isinstance(action, (CheckInterval, RowReduce, Total, Column, Store, Keep)) else ()
 
 
 def _subscripts(terms: list[tuple[Dim, str]], shape: tuple[Dim, ...]) -> list[str] | None:

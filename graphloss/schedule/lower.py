@@ -118,6 +118,8 @@ class Lowering(Views):
             return self.slice(ref, form, shape, out)
         if isinstance(form, forms.InRange):
             return Ref(self.checked(op, ref, op.inputs[0], form.limit), ref.dims)
+        if isinstance(form, forms.Within):
+            return self.within(op, ref, form)
         if isinstance(form, forms.Reduce):
             return self.reduce(op, ref, form, out)
         if isinstance(form, (forms.Pick, forms.Gather)):
@@ -176,15 +178,34 @@ class Lowering(Views):
             return Ref(value, index)
         return Ref(self.value(Reduction(0, out.dtype, (value,), own=over, kind=form.kind, over=over)), index)
 
-    def checked(self, op: Op, ref: Ref, variable: str, limit: Dim) -> Value:
+    def within(self, op: Op, x: Ref, form: forms.Within) -> Ref:
+        variable, *masks = op.inputs
+        if not masks:
+            return Ref(self.checked(op, x, variable, 0, form), x.dims)
+        (mask,) = masks
+        where, shape = self.respelled(self.refs[mask], self.shape(mask), self.shape(variable))
+        slots: list[tuple[int, ...] | None] = list(x.dims)
+        if not self.align(slots, where, shape, self.shape(variable)):
+            where = self.reread(where, shape)
+            if not self.align(slots, where, shape, self.shape(variable)):
+                raise UnsupportedError(f"{op.type}: the mask has no common loop with its operand", where=op.loc)
+        dims: Dims = tuple(s if s is not None else () for s in slots)
+        inside = self.constant(min(max(0.0, form.low), form.high), x.value.dtype)
+        tested = Ref(self.call("select", (where.value, x.value, inside), x.value.dtype), dims)
+        checked = self.checked(op, tested, variable, 0, form)
+        return Ref(self.call("select", (where.value, checked, x.value), x.value.dtype), dims)
+
+    def checked(self, op: Op, ref: Ref, variable: str, limit: Dim, interval: forms.Within | None = None) -> Value:
         shape = self.shape(variable)
-        known = ("check", ref.value.id, limit)
+        known = ("check", ref.value.id, limit, interval)
         if known not in self._shared:
             strides = [
                 p for x, step in zip(ref.dims, row_major(shape), strict=True) for p in spread(self.atoms, x, step)
             ]
             source = origin(self.graph, variable)
-            site = Site(op_text(op, self.graph.types), source, op.loc, limit, self.shape(source), tuple(strides))
+            site = Site(
+                op_text(op, self.graph.types), source, op.loc, limit, self.shape(source), tuple(strides), interval
+            )  # fmt: skip
             self.out.sites.append(site)
             self.value(Checked(0, ref.value.dtype, (ref.value,), site=site), known)
         return self._shared[known]

@@ -14,8 +14,8 @@ _STEPS = 64  # a search of more ops than this is given up
 def origin(graph: Graph, name: str) -> str:
     """The value, a feed where possible, whose elements `name` has in their order.
 
-    Elements pass through casts between integers, through reshapes and checks, and through a choice between them and a
-    constant: labels of ignored rows are chosen so.
+    Elements pass through casts that keep the number, through reshapes and checks, and through a choice between them
+    and a constant: labels of ignored rows are chosen so.
     """
     found: set[str] = set()
     stack, seen = [name], {name}
@@ -23,7 +23,7 @@ def origin(graph: Graph, name: str) -> str:
         n = stack.pop()
         op = graph.definition.get(n)
         passed = None if op is None or len(seen) > _STEPS else _passed(graph, op)
-        if passed is None or not all(dtypes.is_int(graph.types[x].dtype) for x in passed):
+        if passed is None or not all(_keeps(graph, x, n) for x in passed):
             found.add(n)
             continue
         stack += (x for x in passed if x not in seen)
@@ -32,6 +32,12 @@ def origin(graph: Graph, name: str) -> str:
         return name
     (one,) = found
     return one if graph.types[one].size == graph.types[name].size else name
+
+
+def _keeps(graph: Graph, source: str, result: str) -> bool:
+    """Whether a cast between the two keeps the number; a float that becomes an integer does not."""
+    kind = graph.types[source].dtype
+    return dtypes.is_int(kind) or (dtypes.is_float(kind) and dtypes.is_float(graph.types[result].dtype))
 
 
 def _passed(graph: Graph, op: Op) -> list[str] | None:
@@ -46,7 +52,7 @@ def _passed(graph: Graph, op: Op) -> list[str] | None:
     form = definition.lower(types, [graph.types[x] for x in op.outputs], op.attr)
     if isinstance(form, forms.Fill):
         return []
-    return [op.inputs[0]] if isinstance(form, (forms.Reshape, forms.InRange)) else None
+    return [op.inputs[0]] if isinstance(form, (forms.Reshape, forms.InRange, forms.Within)) else None
 
 
 def _arguments(expr: Expr) -> list[int] | None:

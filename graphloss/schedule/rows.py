@@ -17,6 +17,7 @@ from graphloss.schedule.kernel import (
     Apply,
     Buffer,
     Check,
+    CheckInterval,
     CheckSite,
     Column,
     Const,
@@ -226,9 +227,13 @@ class KernelBuilder:
                 site.shape,
                 tuple(p[0] for p in pairs),
                 tuple(p[1] for p in pairs),
+                site.interval,
             )
         )
-        return self._place(Check(v.dtype, arg, site.limit, len(self.sites) - 1), level, (arg,))
+        slot = len(self.sites) - 1
+        if site.interval is not None:
+            return self._place(CheckInterval(v.dtype, arg, site.interval.low, site.interval.high, slot), level, (arg,))
+        return self._place(Check(v.dtype, arg, site.limit, slot), level, (arg,))
 
     # --- what leaves the kernel
 
@@ -357,7 +362,7 @@ def _renumbered(action: Action, new: dict[int, int]) -> Action:
         return replace(action, args=tuple(new[a] for a in action.args))
     if isinstance(action, (IndexedLoad, Check)):
         return replace(action, index=new[action.index])
-    if isinstance(action, (RowReduce, Total, Column, Store)):
+    if isinstance(action, (CheckInterval, RowReduce, Total, Column, Store)):
         return replace(action, arg=new[action.arg])
     return action
 
@@ -377,6 +382,6 @@ def _args(action: Action) -> tuple[int, ...]:
         return action.args
     if isinstance(action, (IndexedLoad, Check)):
         return (action.index,)
-    if isinstance(action, (RowReduce, Total, Column, Store)):
+    if isinstance(action, (CheckInterval, RowReduce, Total, Column, Store)):
         return (action.arg,)
     return ()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from graphloss.ir.dims import Dim
-from graphloss.ir.forms import Host
+from graphloss.ir.forms import Host, Within
 from graphloss.ir.location import Location
 
 Dims: TypeAlias = tuple[tuple[int, ...], ...]  # per dimension of a tensor the atoms that index it; () for a dimension 1
@@ -55,7 +55,10 @@ class Read(Value):
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """An index check as the graph states it; `strides` leads from atoms to the index tensor's linear position."""
+    """A check as the graph states it: of an index, or with `interval` of a number.
+
+    `strides` leads from atoms to the checked tensor's linear position.
+    """
 
     op: str
     variable: str
@@ -63,11 +66,12 @@ class Site:
     limit: Dim
     shape: tuple[Dim, ...]
     strides: tuple[tuple[int, Dim], ...]
+    interval: Within | None = None
 
 
 @dataclass(eq=False, slots=True)
 class Checked(Value):
-    """deps[0] as an index that must lie in [0, site.limit)."""
+    """deps[0] as an index that must lie in [0, site.limit), or as a number that must lie in site.interval."""
 
     site: Site | None = None
 

@@ -16,6 +16,7 @@ from graphloss.schedule.kernel import (
     Access,
     Apply,
     Check,
+    CheckInterval,
     Column,
     Const,
     DimValue,
@@ -122,15 +123,23 @@ class Interpreter:
                 found = values[action.index]
                 if 0 <= found < memory.dim(action.limit):
                     return found
-                number = 0
-                for axis in sorted(index):
-                    number = number * self.sizes[axis] + index[axis]
-                lowest = memory.status.get(action.slot, (2**63 - 1, 0))
-                memory.status[action.slot] = min(lowest, (number, int(found)))
+                self.report(action.slot, int(found), index)
                 return np.dtype(action.dtype).type(0)
+            if isinstance(action, CheckInterval):
+                found = values[action.arg]
+                if found < action.low or found > action.high:
+                    self.report(action.slot, int(np.float64(found).view(np.int64)), index)
+                return found
             if isinstance(action, Apply):
                 return np.dtype(action.dtype).type(self.apply(action, [values[a] for a in action.args]))
         raise AssertionError(action)
+
+    def report(self, slot: int, found: int, index: Mapping[int, int]) -> None:
+        number = 0
+        for axis in sorted(index):
+            number = number * self.sizes[axis] + index[axis]
+        lowest = self.memory.status.get(slot, (2**63 - 1, 0))
+        self.memory.status[slot] = min(lowest, (number, found))
 
     @staticmethod
     def apply(action: Apply, args: list[Any]) -> Any:

@@ -110,7 +110,7 @@ def _form(form: forms.Form, x: list[Array], shape: tuple[int, ...], dtype: str) 
     if isinstance(form, forms.Pick):
         index_ = np.expand_dims(x[1].astype(np.int64), form.axis)
         return np.take_along_axis(x[0], index_, form.axis).squeeze(form.axis)
-    if isinstance(form, forms.InRange):
+    if isinstance(form, (forms.InRange, forms.Within)):
         return x[0]
     raise TypeError(f"no exact evaluation of {type(form).__name__}")
 
