@@ -186,7 +186,12 @@ def as_tensor(value: Operand, dtype: str, op: str) -> Tensor:
         if not isinstance(value, bool):
             raise ArgumentTypeError(f"{op}: an operand is neither a Variable nor a number", got=type(value).__name__)
         return constant(value, dtype)
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):  # an array, or an integer without end
+        what = f"{op}: an operand is neither a Variable nor a number that {dtype} holds"
+        hint = "feed an array, or write it into the program with assign"
+        raise ArgumentTypeError(what, got=type(value).__name__, hint=hint) from None
     if dtypes.is_int(dtype):
         if not math.isfinite(number) or number != int(number):
             raise ArgumentTypeError(

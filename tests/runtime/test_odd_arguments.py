@@ -87,6 +87,16 @@ def test_odd_arguments(call: Call) -> None:
     assert refused > len(ODD) // 2
 
 
+@pytest.mark.parametrize("other", [X, np.zeros(3), [1.0], "x", None, 10**400, object(), np.array(None)])
+def test_operands_that_are_none(other: Any) -> None:
+    model = Model()
+    uses = (lambda v: v + other, lambda v: other * v, lambda v: v / other, lambda v: v**other, lambda v: v < other)
+    for apply in uses:
+        with gl.program_guard(model.main), pytest.raises((TypeError, ValueError)) as caught:
+            apply(model.x)
+        assert isinstance(caught.value, GraphlossError), caught.value
+
+
 def test_a_comparison_needs_the_feeds_and_states_of_a_run() -> None:
     model = Model()
     with pytest.raises(FeedError, match=r"^'x' is not fed, and the run needs it\n"):
