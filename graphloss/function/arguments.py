@@ -126,11 +126,26 @@ def holds_tensor(value: object) -> bool:
     return isinstance(value, Tensor)
 
 
-def declared(name: str, value: object, ones: bool) -> object:
-    """`value` with a Leaf for each array in it. A first axis of dimension 1 is declared so if `ones`."""
+def sizes(kind: str, arrays: Sequence[object]) -> tuple[object, ...]:
+    """What a program that declares this `kind` of sizes knows of those of `arrays`; see `declared`."""
+    shapes = [a.shape for a in arrays if isinstance(a, (_ndarray, np.generic))]
+    if kind == "ones":
+        return tuple(s[:1] == (1,) for s in shapes)
+    return tuple(s[1:] if kind == "inner" else s for s in shapes)
+
+
+def declared(name: str, value: object, kind: str) -> object:
+    """`value` with a Leaf for each array in it.
+
+    A dimension of 1 after the first axis is declared. Beyond that, `kind` tells what is: "free" nothing, "ones" a first
+    axis of 1, "inner" all axes but the first, "all" all.
+    """
     if is_array(value):
         array = value if isinstance(value, (_ndarray, np.generic)) else np.asarray(value)
-        shape = tuple(1 if n == 1 and (i > 0 or ones) else None for i, n in enumerate(array.shape))
+        shape = tuple(
+            n if kind == "all" or (i > 0 and (n == 1 or kind == "inner")) or (kind == "ones" and n == 1) else None
+            for i, n in enumerate(array.shape)
+        )
         try:
             return Leaf(name, dtypes.canonical(array.dtype), shape)
         except TypeError:
@@ -140,11 +155,11 @@ def declared(name: str, value: object, ones: bool) -> object:
             ) from None  # fmt: skip
     make = getattr(value, "_make", None)  # of a named tuple
     if isinstance(value, tuple) and make is not None:
-        return make([declared(f"{name}_{i}", v, ones) for i, v in enumerate(value)])
+        return make([declared(f"{name}_{i}", v, kind) for i, v in enumerate(value)])
     if isinstance(value, (tuple, list)):
-        return type(value)([declared(f"{name}_{i}", v, ones) for i, v in enumerate(value)])
+        return type(value)([declared(f"{name}_{i}", v, kind) for i, v in enumerate(value)])
     if isinstance(value, dict):
-        return {k: declared(f"{name}_{k}", v, ones) for k, v in value.items()}
+        return {k: declared(f"{name}_{k}", v, kind) for k, v in value.items()}
     return value
 
 

@@ -7,10 +7,8 @@ import threading
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, overload
 
-import numpy as np
-
 from graphloss.errors import ArgumentTypeError, ShapeError, UnsupportedError
-from graphloss.function.arguments import Signature, declared, holds_tensor, key_of
+from graphloss.function.arguments import Signature, declared, holds_tensor, key_of, sizes
 from graphloss.function.trace import Call, Trace
 from graphloss.inspect.explain import Explanation
 from graphloss.ir.program import Program
@@ -28,52 +26,53 @@ class _Callable:
         self._want = want
         self._shown = shown
         self._calls: dict[Hashable, Call] = {}
-        self._special: set[Hashable] = set()  # keys of which some calls declare a first axis of 1
+        self._kinds: dict[Hashable, tuple[str, ...]] = {}  # keys of which some calls need more than ranks and dtypes
         self._last: Call | None = None
 
     def _run(self, names: Sequence[str], values: Sequence[object], extra: Sequence[object] = ()) -> Any:
         arrays: list[object] = []
         key = key_of(values, arrays)
-        own = len(arrays)
-        arrays += extra
-        if key in self._special:
-            found = self._calls.get((key, _ones(arrays[:own])))
-            if found is not None:
-                return found(arrays)
-        call = self._calls.get(key)
+        if key in self._kinds:
+            for kind in self._kinds[key]:
+                found = self._calls.get((key, kind, sizes(kind, arrays)))
+                if found is not None:
+                    return found([*arrays, *extra])
+        given = [*arrays, *extra] if extra else arrays
         try:
-            if call is None:
-                trace = self._function._trace(key, names, values, ones=False)
-            else:
-                return call(arrays)
-        except ShapeError as error:
-            return self._broadcast(key, names, values, arrays, _ones(arrays[:own]), error)
-        return self._first(key, names, values, arrays, trace)
+            call = self._calls.get(key) or self._built(key, self._function._trace(key, names, values))
+        except _Untraced as failed:
+            return self._again(("ones", "inner", "all"), key, names, values, arrays, given, failed.error)
+        try:
+            return call(given)
+        except ShapeError as error:  # a first axis that happens to be 1 may have been meant to broadcast
+            return self._again(("ones",), key, names, values, arrays, given, error)
 
-    def _broadcast(
-        self, key: Hashable, names: Sequence[str], values: Sequence[object], arrays: list[object],
-        ones: tuple[bool, ...], error: ShapeError,
+    def _again(
+        self, kinds: Sequence[str], key: Hashable, names: Sequence[str], values: Sequence[object],
+        arrays: Sequence[object], given: Sequence[object], error: ShapeError,
     ) -> Any:  # fmt: skip
-        """A call whose arrays do not fit: a first axis that happens to be 1 may have been meant to broadcast."""
-        if not any(ones):
-            raise error
-        try:
-            trace = self._function._trace((key, ones), names, values, ones=True)
-            result = self._built((key, ones), trace)(arrays)
-        except ShapeError:
-            raise error from None
-        self._special.add(key)
-        return result
-
-    def _first(
-        self, key: Hashable, names: Sequence[str], values: Sequence[object], arrays: list[object], trace: Trace
-    ) -> Any:
-        call = self._built(key, trace)
-        own = len(trace.inputs)
-        try:
-            return call(arrays)
-        except ShapeError as error:
-            return self._broadcast(key, names, values, arrays, _ones(arrays[:own]), error)
+        """A call that a program without sizes does not serve; `error` says why. Tries programs that declare some."""
+        for kind in kinds:
+            mark = sizes(kind, arrays)
+            if kind == "ones" and not any(mark):
+                continue
+            special = (key, kind, mark)
+            try:
+                trace = self._function._trace(special, names, values, kind)
+            except _Untraced as failed:
+                if kind != "ones":
+                    error = failed.error  # it speaks of numbers
+                continue
+            call = self._built(special, trace)
+            try:
+                result = call(given)
+            except ShapeError:
+                continue
+            with self._function._lock:
+                known = self._kinds.get(key, ())
+                self._kinds[key] = known if kind in known else (*known, kind)
+            return result
+        raise error from None
 
     def _built(self, key: Hashable, trace: Trace) -> Call:
         with self._function._lock:
@@ -104,9 +103,11 @@ class _Callable:
         return f"<compiled {self._shown}>"
 
 
-def _ones(arrays: Sequence[object]) -> tuple[bool, ...]:
-    """Of which arrays the first axis has dimension 1."""
-    return tuple([isinstance(a, (np.ndarray, np.generic)) and a.shape[:1] == (1,) for a in arrays])
+class _Untraced(Exception):
+    """The Python code refuses arrays of which only so much is declared."""
+
+    def __init__(self, error: ShapeError) -> None:
+        self.error = error
 
 
 class Derivative(_Callable):
@@ -152,14 +153,22 @@ class Function(_Callable):
         """How often the Python code has been run."""
         return len(self._traces)
 
-    def _trace(self, key: Hashable, names: Sequence[str], values: Sequence[object], ones: bool) -> Trace:
+    def _trace(self, key: Hashable, names: Sequence[str], values: Sequence[object], kind: str = "free") -> Trace:
         with self._lock:
             known = self._traces.get(key)
-            if known is not None:
-                return known
-            given = {n: declared(n, v, ones) for n, v in zip(names, values, strict=True)}
-            known = self._traces[key] = Trace(self._fn, self._signature, given)
-        return known
+            if known is None:
+                given = {n: declared(n, v, kind) for n, v in zip(names, values, strict=True)}
+                try:
+                    known = self._traces[key] = Trace(self._fn, self._signature, given)
+                except ShapeError as error:
+                    raise _Untraced(error) from None
+            return known
+
+    def _latest(self) -> Call:
+        if self._last is None and self._traces:  # only derivatives were called so far
+            key, trace = list(self._traces.items())[-1]
+            return self._built(key, trace)
+        return super()._latest()
 
     # -- derivatives --------------------------------------------------------------------------------------------------
 
@@ -293,10 +302,11 @@ def compile(
 ) -> Function | Callable[[Callable[..., object]], Function]:
     """Makes of a Python function over Variables a function on NumPy arrays; a decorator.
 
-    The Python code runs once per rank and dtype of its array arguments (and again where an axis after the first has
-    dimension 1, which is declared then, so that it broadcasts); sizes are free. Numbers, strings, None, flags and
-    whatever else is no array count as constants: another value is another trace. Tuples, lists and dicts of arrays
-    work as arguments and results. Called with Variables, it is the Python function itself.
+    The Python code runs once per rank and dtype of its array arguments; sizes are free. (It runs again where an axis
+    after the first has dimension 1, which is declared then, so that it broadcasts; and for a loss that must know a
+    size, such as the four coordinates of a box.) Numbers, strings, None, flags and whatever else is no array count as
+    constants: another value is another trace. Tuples, lists and dicts of arrays work as arguments and results. Called
+    with Variables, it is the Python function itself.
 
     Derivatives: `value_and_grad`, `grad`, `hessian_diag`, `value_grad_hessian_diag`, `hessp`. `program` and `explain()`
     show the latest trace. Threads may share it.

@@ -5,8 +5,8 @@ For a value v each of whose elements j has an own element i(j) of x,
     ∂v_j/∂x_i = [i = i(j)] local_j + Σ_k left_k[j] · right_k[i],      own_j = ∂v_j/∂x_i(j)
 
 Elementwise ops scale all parts; a sum over the classes of a row turns `local` into an outer product. `left`, `local`
-and `own` are laid out as v is, `right` as x is. `own` is kept by itself, since it needs no sum of products: p(1 − p),
-not p − p·p.
+and `own` are laid out as v is, `right` as x is. `own` is kept by itself: a mask on the way is a `where` there, and not
+a product that a NaN survives.
 """
 
 from __future__ import annotations
@@ -27,11 +27,21 @@ Total: TypeAlias = Callable[[Tensor, tuple[int, ...]], Tensor]
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where a space comes from: the space, the places and the shape of a value before `how` moved its elements."""
+
+    space: Space
+    at: Places
+    shape: tuple[Dim, ...]
+    how: tuple[object, ...]
+
+
+@dataclass(frozen=True)
 class Space:
-    """The elements that derivatives are taken by: those of x, or of x in another shape."""
+    """The elements that derivatives are taken by: those of x, or those that a reshape or a slice left of them."""
 
     shape: tuple[Dim, ...]
-    parent: Space | None = None
+    source: Source | None = None
 
     def places(self) -> Places:
         """Those of x itself; an axis of dimension 1 needs none."""
@@ -209,14 +219,27 @@ def _moved(place: int | None, rank: int, gone: Collection[int], keepdims: bool) 
     return place - sum(a > rank - place for a in gone)
 
 
-def reshaped(j: Jacobian, shape: tuple[Dim, ...], new: tuple[Dim, ...]) -> Jacobian:
-    """That of the same elements in another shape: of x's elements in that shape."""
-    if j.own is None or j.at != j.space.places() or len(shape) != len(j.space.shape):
-        raise Mixes("it gives another shape to what is not x's own shape")
-    back = j.space.parent is not None and j.space.parent.shape == new
-    space = j.space.parent if back and j.space.parent is not None else Space(new, j.space)
-    moved = ops.reshape(full(j.own, shape), new)
-    return Jacobian(space, space.places(), moved, moved if not j.outer else None, () if j.outer == () else None)
+def elsewhere(
+    j: Jacobian, shape: tuple[Dim, ...], new: tuple[Dim, ...], how: tuple[object, ...], move: Callable[[Tensor], Tensor]
+) -> Jacobian:
+    """That of the same elements in another arrangement, in which sums over them are sums over axes again."""
+    kept = {len(shape) - p for p in j.at if p is not None}
+    if j.own is None or any(d != 1 for a, d in enumerate(shape) if a not in kept):
+        raise Mixes("it moves the elements of a value in which an element of x is not at one place")
+    own = move(full(j.own, shape))
+    space = Space(new, Source(j.space, j.at, shape, how))
+    return Jacobian(space, space.places(), own, own, () if j.outer == () else None)
+
+
+def returned(
+    j: Jacobian, shape: tuple[Dim, ...], new: tuple[Dim, ...], how: tuple[object, ...], move: Callable[[Tensor], Tensor]
+) -> Jacobian | None:
+    """That of the elements moved back to where `elsewhere` took them from; None if this move does something else."""
+    source = j.space.source
+    if source is None or source.how != how or source.shape != new or j.at != j.space.places() or j.own is None:
+        return None
+    own = move(full(j.own, shape))
+    return Jacobian(source.space, source.at, own, own, () if j.outer == () else None)
 
 
 def refusal(why: str, op: str, where: object) -> UnsupportedError:
