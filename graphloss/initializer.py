@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -133,12 +132,13 @@ MSRAInitializer = MSRA
 
 
 def drawn_seed(seed: int) -> int:
-    """`seed`, unless it is 0: then one derived from the program's random_seed and the op's place, or by chance."""
+    """`seed`, unless it is 0: then one derived from the program's random_seed and the op's place; 0 if that is 0 too.
+
+    A random op of seed 0 draws anew each time it runs.
+    """
     program = default_main_program()
-    if seed:
+    if seed or not program.random_seed:
         return seed
-    if not program.random_seed:
-        return secrets.randbits(62) + 1
     if isinstance(current(), ProgramMode):
         return philox.fold(program.random_seed, len(program.global_block().ops))
     return philox.fold(program.random_seed, zlib.crc32(unique_name.generate("random").encode()))

@@ -55,6 +55,20 @@ def test_seeds() -> None:
     assert np.any(eager(Xavier()) != eager(Xavier()))
 
 
+@pytest.mark.parametrize(("seed", "same"), [(0, False), (5, True)])
+def test_a_startup_program_run_again(seed: int, same: bool) -> None:
+    startup = gl.Program()
+    startup.random_seed = seed
+    with gl.program_guard(gl.Program(), startup):
+        gl.layers.create_parameter(list(SHAPE), "float32", "w")
+    exe, found = gl.Executor(), []
+    for _ in range(2):
+        scope = gl.Scope()
+        exe.run(startup, scope=scope)
+        found.append(np.array(scope.find_var("w").get_tensor()))
+    assert np.array_equal(*found) is same
+
+
 def test_two_parameters_of_one_program_differ() -> None:
     main, startup, scope = gl.Program(), gl.Program(), gl.Scope()
     startup.random_seed = 3

@@ -15,6 +15,7 @@ from graphloss.ir.graph import Graph
 from graphloss.ir.program import Program
 from graphloss.ir.tensor import Tensor
 from graphloss.ops.evaluate import evaluate
+from graphloss.ops.random import fixed
 from graphloss.options import CompileOptions
 from graphloss.passes.pipelines import lower_only, optimise
 from graphloss.runtime.arguments import check_program, feeds_of, fetches_of, missing, state_of
@@ -96,7 +97,7 @@ def compare(
 ) -> Comparison:
     """Runs the fetches compiled, compiled without any rewriting, and eagerly in float64, and compares value by value.
 
-    Nothing is written to the scope.
+    Nothing is written to the scope. Random ops without a seed get one, so that all draw the same numbers.
 
     Args:
         program: the program.
@@ -115,7 +116,7 @@ def compare(
         2
     """
     check_program(program, "compare")
-    graph = program.snapshot(fetches_of(fetch_list)).replace(writes=())
+    graph = fixed(program.snapshot(fetches_of(fetch_list)).replace(writes=()))
     options = options or CompileOptions()
     holders = scope or global_scope()
     fed = feeds_of(feed)

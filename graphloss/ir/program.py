@@ -76,9 +76,10 @@ class Program:
 
     @property
     def random_seed(self) -> int:
-        """The seed of random ops that have none of their own; 0 draws anew in each run.
+        """The seed of random ops that have none of their own; with 0 these draw anew in each run.
 
-        Set it before those ops are added.
+        Another seed gives each op a stream of its own, the same in each run and on each platform. Set it before those
+        ops are added.
         """
         return self._random_seed
 

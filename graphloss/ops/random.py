@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from graphloss.errors import AttrError, ShapeError
 from graphloss.ir.dims import Dim, Equations
 from graphloss.ir.forms import Host
-from graphloss.ir.opdef import Array, Attrs, AttrSpec, Lower, Sample, Types
+from graphloss.ir.graph import Graph, Op
+from graphloss.ir.opdef import Array, Attrs, AttrSpec, Lower, Sample, Types, get
 from graphloss.ir.tensor import Tensor, apply
 from graphloss.ir.types import TensorType
 from graphloss.ops import philox, rules
@@ -63,7 +66,23 @@ def _reference(draw: Draw) -> Callable[..., Array]:
 
 def _drawn(draw: Draw, step: Sequence[Array], shape: tuple[int, ...], attrs: Attrs) -> Array:
     n = int(np.prod(shape, dtype=np.int64))
-    return draw(n, attrs["seed"], int(step[0]) if step else 0, attrs).reshape(shape)
+    return draw(n, attrs["seed"] or chance(), int(step[0]) if step else 0, attrs).reshape(shape)
+
+
+def chance() -> int:
+    """A seed that nobody can tell beforehand, not 0."""
+    return secrets.randbits(62) + 1
+
+
+def fixed(graph: Graph) -> Graph:
+    """`graph` with a seed, by chance, for each random op of seed 0: all runs of it draw the same numbers."""
+    return graph.replace(ops=tuple(_fixed(op) for op in graph.ops))
+
+
+def _fixed(op: Op) -> Op:
+    if not get(op.type).random or op.attr["seed"] != 0:
+        return op
+    return replace(op, attrs=tuple((name, chance() if name == "seed" else value) for name, value in op.attrs))
 
 
 def _lower(draw: Draw) -> Lower:
@@ -75,10 +94,10 @@ def _lower(draw: Draw) -> Lower:
 
 def _samples(attrs: Attrs) -> Samples:
     return lambda rng: [
-        Sample((), {"shape": (3, 5), **attrs}),
+        Sample((), {"shape": (3, 5), "seed": 4, **attrs}),
         Sample((np.array(2**40),), {"shape": (7,), "dtype": "float64", "seed": 9, **attrs}),
         Sample((), {"shape": (0, 2), **attrs}),
-        Sample((), {"shape": (), **attrs}),
+        Sample((), {"shape": (), "seed": 2**63 - 1, **attrs}),
     ]
 
 
@@ -92,7 +111,8 @@ for _name, _draw, _low, _high, _text in (
         attrs=(*ATTRS, AttrSpec(_low, "float", 0.0), _second), lower=_lower(_draw),
         vjp=lambda operands, out, g, a: (None,) * len(operands), variadic=True, random=True, ulp=0,
         samples=_samples({_low: -1.0, _second.name: 2.0}),
-        summary=_text + " They follow from seed and step (an optional int64 operand) alone, on any machine.",
+        summary=_text + " They follow from seed and step (an optional int64 operand) alone, on any machine; with seed 0 "
+        "each run draws others.",
         source="Philox 4x32-10",
     )  # fmt: skip
 
@@ -105,7 +125,8 @@ def uniform(
     seed: int = 0,
     step: Tensor | None = None,
 ) -> Tensor:
-    """Numbers spread evenly over [low, high); another `step` (int64, 0-d) gives others of the same seed."""
+    """Numbers spread evenly over [low, high); another `step` (int64, 0-d) gives others of the same seed, seed 0 gives
+    others in each run."""
     attrs = {"shape": tuple(shape), "dtype": dtype, "seed": seed, "low": low, "high": high}
     return apply("uniform", () if step is None else (step,), attrs)[0]
 
@@ -118,6 +139,7 @@ def normal(
     seed: int = 0,
     step: Tensor | None = None,
 ) -> Tensor:
-    """Numbers of the normal distribution; another `step` (int64, 0-d) gives others of the same seed."""
+    """Numbers of the normal distribution; another `step` (int64, 0-d) gives others of the same seed, seed 0 gives
+    others in each run."""
     attrs = {"shape": tuple(shape), "dtype": dtype, "seed": seed, "mean": mean, "std": std}
     return apply("normal", () if step is None else (step,), attrs)[0]

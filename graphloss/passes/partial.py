@@ -125,6 +125,8 @@ class _Splitter:
                 self.kinds[out] = "rows" if kinds == {"rows", "same"} else _why(op, "pairs the rows of a shard")
             else:
                 self.kinds[out] = "sum" if kinds == {"rows"} else "same"
+        elif get(op.type).random and op.attr["seed"] == 0:
+            self.kinds[out] = _why(op, "draws other numbers for each shard; give it a seed")
         else:
             self.kinds[out] = "same" if kinds <= {"same"} else _why(op, "runs on the host")
 

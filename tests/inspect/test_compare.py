@@ -60,3 +60,12 @@ def test_ulps_of_one_step() -> None:
     one = np.float32(1)
     assert ulps(np.array([np.nextafter(one, 2)]), np.array([1.0]))[0] == 1.0
     assert ulps(np.array([np.inf], "float32"), np.array([1.0]))[0] == np.inf
+
+
+def test_random_numbers_are_the_same_in_all_runs() -> None:
+    main = gl.Program()
+    with gl.program_guard(main):
+        x = gl.data("x", [None, 3])
+        y = x * gl.layers.gaussian_random([3])
+    report = gl.compare(main, {"x": np.ones((2, 3), "float32")}, [y])
+    assert report.worst_ulp < 4, str(report)

@@ -48,6 +48,12 @@ def test_a_stream_does_not_depend_on_how_much_of_it_is_drawn(kind: str) -> None:
     assert not np.isin(other, whole).any()
 
 
+@pytest.mark.parametrize("kind", ["uniform", "normal"])
+def test_seed_0_draws_anew(kind: str) -> None:
+    drawn = [draw(kind, shape=(50,)) for _ in range(3)]
+    assert all(np.any(a != b) for a, b in ((drawn[0], drawn[1]), (drawn[1], drawn[2]), (drawn[0], drawn[2])))
+
+
 def test_uniform_distribution() -> None:
     x = draw("uniform", shape=(200_000,), low=-2.0, high=6.0, seed=1, dtype="float64")
     assert x.min() >= -2 and x.max() < 6

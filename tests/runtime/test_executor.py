@@ -363,3 +363,43 @@ def test_random_numbers_come_from_the_seed() -> None:
     np.testing.assert_array_equal(first, drawn(5)[0])
     assert not np.array_equal(first, drawn(6)[0])
     assert not np.array_equal(drawn(0)[0], drawn(0)[0])
+    assert not np.array_equal(*drawn(0))
+
+
+def test_a_run_draws_once() -> None:
+    """Value, gradient and state of one run hold the same numbers, of whatever seed."""
+    main, startup, scope = gl.Program(), gl.Program(), gl.Scope()
+    with gl.program_guard(main, startup):
+        x = gl.data("x", [None, 3], "float32")
+        u = gl.layers.uniform_random([3])
+        kept = gl.layers.create_global_var([3], 0.0, "float32", persistable=True, name="kept")
+        loss = gl.layers.reduce_sum(x * u)
+        (g,) = gl.gradients([loss], [x])
+        gl.layers.assign(u, kept)
+    exe = gl.Executor()
+    exe.run(startup, scope=scope)
+    feed, seen = {"x": np.eye(2, 3, dtype="float32")}, []
+    for _ in range(2):
+        value, noise, slope = exe.run(main, feed=feed, fetch_list=[loss, u, g], scope=scope)
+        np.testing.assert_array_equal(slope, np.stack([noise, noise]))
+        np.testing.assert_allclose(value, noise[0] + noise[1], rtol=1e-6)
+        np.testing.assert_array_equal(np.array(scope.find_var("kept").get_tensor()), noise)
+        seen.append(noise)
+    assert not np.array_equal(*seen)
+
+
+def test_a_number_drawn_anew_has_no_partial_result() -> None:
+    def build(seed: int) -> tuple[gl.Program, object]:
+        main = gl.Program()
+        main.random_seed = seed
+        with gl.program_guard(main):
+            x = gl.data("x", [None], "float32")
+            return main, gl.layers.reduce_mean(x) * gl.layers.reduce_sum(gl.layers.uniform_random([3]))
+
+    feed = {"x": np.ones(4, "float32")}
+    main, loss = build(5)
+    parts = gl.Executor().run(main, feed=feed, fetch_list=[loss], partial=True)
+    np.testing.assert_array_equal(gl.combine([parts])[0], gl.Executor().run(main, feed=feed, fetch_list=[loss])[0])
+    main, loss = build(0)
+    with pytest.raises(gl.errors.UnsupportedError, match="draws other numbers"):
+        gl.Executor().run(main, feed=feed, fetch_list=[loss], partial=True)
