@@ -11,6 +11,7 @@ from llvmlite import ir
 from graphloss import dtypes
 from graphloss.codegen import flow
 from graphloss.codegen.flow import I8, I64, POINTER, VOID, i64
+from graphloss.codegen.plan import inlines
 from graphloss.codegen.table import STATUS, STATUS_WORDS, Table
 from graphloss.codegen.values import Lanes, Target
 from graphloss.ir.dims import Dim
@@ -103,6 +104,7 @@ class Frame:
         self._words: dict[object, ir.Value] = {}
         self.scalars: Values = {}
         self.actions = [node.action for node in kernel.nodes]
+        self.inline = inlines(kernel)
 
     def finish(self) -> None:
         self.builder.ret_void()

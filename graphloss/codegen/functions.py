@@ -11,12 +11,18 @@ from graphloss import dtypes
 from graphloss.codegen import math
 from graphloss.codegen.values import Lanes
 from graphloss.errors import UnsupportedError
+from graphloss.ir.scalar import EXPENSIVE, FUNCTIONS
 
 _BITS: Final = {"int8": 8, "uint8": 8, "int16": 16, "int32": 32, "int64": 64}
 
 
-def apply(lanes: Lanes, fn: str, source: str, target: str, args: list[ir.Value]) -> ir.Value:
-    """fn(args); `source` is the dtype of the operands (of the last one for select), `target` that of the result."""
+def apply(
+    lanes: Lanes, fn: str, source: str, target: str, args: list[ir.Value], *, inline: bool = True
+) -> ir.Value:
+    """fn(args); `source` is the dtype of the operands (of the last one for select), `target` that of the result.
+
+    Without `inline`, long functions become calls.
+    """
     if fn == "cast":
         return lanes.convert(args[0], source, target)
     if fn == "select":
@@ -31,7 +37,7 @@ def apply(lanes: Lanes, fn: str, source: str, target: str, args: list[ir.Value])
         return _integer(lanes, fn, source, *args)
     if fn in _FLOAT:
         return _FLOAT[fn](lanes, *args)
-    return math.emit(lanes, fn, source, *args)
+    return math.emit(lanes, fn, source, *args, inline=inline or FUNCTIONS[fn].cost < EXPENSIVE)
 
 
 def _unsupported(fn: str, dtype: str) -> UnsupportedError:

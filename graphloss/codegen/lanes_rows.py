@@ -251,7 +251,7 @@ class _Tile:
         if kind in ("any", "all"):
             dtype = "bool"
         elif kind in ("max", "min") or (kind == "sum" and source == "float32" and dtypes.is_float(dtype)):
-            dtype = source  # at most 16 terms: nothing is lost
+            dtype = source  # a few terms: nothing is lost
         values = [lanes.convert(v.vector, source, dtype) for v in self._of(arg)]
         if not values:
             return neutral(lanes, kind, dtype), dtype

@@ -78,7 +78,8 @@ def _apply(frame: Frame, action: Apply, args: list[Value]) -> Value:
     if len(scalars) == len(args) and not dtypes.is_float(source) and not dtypes.is_float(action.dtype):
         # Index arithmetic stays scalar, so that a load whose index is the same in every lane stays contiguous.
         return uniform(frame, functions.apply(lanes.with_width(1), action.fn, source, action.dtype, scalars))
-    return Value(functions.apply(lanes, action.fn, source, action.dtype, [a.vector for a in args]))
+    vectors = [a.vector for a in args]
+    return Value(functions.apply(lanes, action.fn, source, action.dtype, vectors, inline=frame.inline))
 
 
 def _meets(frame: Frame, fn: str, ramp: ir.Value, scalar: ir.Value) -> ir.Value:

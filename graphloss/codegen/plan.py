@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
-from graphloss.ir.scalar import FUNCTIONS
+from graphloss.ir.scalar import EXPENSIVE, FUNCTIONS
 from graphloss.schedule.kernel import (
     Action,
     Apply,
@@ -21,6 +22,9 @@ from graphloss.schedule.kernel import (
     Store,
     Total,
 )
+
+
+INLINE_LIMIT: Final = 40  # long functions of one kernel; losses have fewer than a dozen
 
 
 def operands(action: Action) -> tuple[int, ...]:
@@ -117,6 +121,12 @@ def cost(action: Action) -> int:
     if isinstance(action, IndexedLoad):
         return 4
     return 1 if isinstance(action, (Load, Store, Keep, RowReduce, Total)) else 0
+
+
+def inlines(kernel: Kernel) -> bool:
+    """Whether long functions are written out where they are used: not in a kernel of so many that compiling it would
+    take seconds."""
+    return sum(cost(n.action) >= EXPENSIVE for n in kernel.nodes if isinstance(n.action, Apply)) <= INLINE_LIMIT
 
 
 def kernel_cost(kernel: Kernel) -> int:

@@ -40,7 +40,9 @@ from graphloss.schedule.values import Call, Checked, Constant, Extent, Position,
 
 # Elements per chunk of parallel work, and the widest row that is unrolled with lanes as rows.
 CHUNK = 32768
-UNROLLED_ROW = 16
+UNROLLED_ROW = 24
+# Unrolled scalar functions of one kernel: beyond this, compiling costs more than a loop over the row.
+UNROLLED_CALLS = 1536
 
 
 @dataclass
@@ -108,7 +110,8 @@ class KernelBuilder:
         if inner is not None:
             self.grain = _grain(d.mul(row if row is not None else 1, inner), 1)
             return Tile.COLUMNS
-        if isinstance(row, int) and 0 < row <= UNROLLED_ROW and outer:
+        calls = sum(isinstance(v, Call) for v in self.group.values)
+        if isinstance(row, int) and 0 < row <= UNROLLED_ROW and outer and calls * row <= UNROLLED_CALLS:
             self.grain = max(16, CHUNK // row // 16 * 16)
             return Tile.LANES_ARE_ROWS
         self.grain = CHUNK if not outer else _grain(row if row is not None else 1, 16)

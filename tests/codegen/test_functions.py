@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import graphloss as gl
 from graphloss.codegen.kernel import emit_module
 from graphloss.codegen.table import Table
 from graphloss.codegen.target import Target
@@ -100,3 +101,28 @@ def test_functions_without_a_meaning_are_refused(fn: str, dtype: str) -> None:
     kernel = b.kernel()
     with pytest.raises(UnsupportedError, match=f"kernels have no {fn} of {dtype}"):
         emit_module([kernel], Table.build([kernel]), Target.host())
+
+
+def test_long_functions_become_calls_where_there_are_many() -> None:
+    """A kernel of a hundred exponentials calls one function; the numbers are those of the inline code."""
+
+    def chain(length: int) -> tuple[str, np.ndarray]:
+        main = gl.Program()
+        with gl.program_guard(main):
+            x = y = gl.data("x", [None])
+            for _ in range(length):
+                y = gl.layers.exp(y * -1.0)
+        explanation = gl.explain(main, [y])
+        feed = {"x": np.linspace(-1, 1, 50, dtype="float32")}
+        (value,) = gl.Executor().run(main, feed, [y])
+        del x
+        return explanation.llvm_ir(), value
+
+    few, _ = chain(3)
+    many, value = chain(100)
+    assert "graphloss.call.exp.float32" not in few
+    assert "graphloss.call.exp.float32" in many
+    want = np.linspace(-1, 1, 50, dtype="float32").astype(np.float64)
+    for _ in range(100):
+        want = np.exp(-want)
+    np.testing.assert_allclose(value, want, rtol=1e-6)
