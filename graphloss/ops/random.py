@@ -111,8 +111,8 @@ for _name, _draw, _low, _high, _text in (
         attrs=(*ATTRS, AttrSpec(_low, "float", 0.0), _second), lower=_lower(_draw),
         vjp=lambda operands, out, g, a: (None,) * len(operands), variadic=True, random=True, ulp=0,
         samples=_samples({_low: -1.0, _second.name: 2.0}),
-        summary=_text + " They follow from seed and step (an optional int64 operand) alone, on any machine; with seed 0 "
-        "each run draws others.",
+        summary=_text + " They follow from seed and step (an optional int64 operand) alone, on any machine; "
+        "with seed 0 each run draws others.",
         source="Philox 4x32-10",
     )  # fmt: skip
 
