@@ -6,6 +6,7 @@ from typing import Any
 
 from graphloss import ops
 from graphloss.errors import ArgumentTypeError, ShapeError, UnsupportedError
+from graphloss.gluon.ndarray import NDArray, at_once_of
 from graphloss.ir import dims
 from graphloss.ir.dims import Dim
 from graphloss.ir.tensor import Tensor, cast
@@ -37,7 +38,10 @@ class Loss:
         raise UnsupportedError(f"{type(self).__name__} has no forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
-        return checks.located(self.forward, type(self).__name__)(*args, **kwargs)
+        run = checks.located(self.forward, type(self).__name__)
+        if any(isinstance(a, NDArray) for a in (*args, *kwargs.values())):
+            run = at_once_of(run)
+        return run(*args, **kwargs)
 
     def hybridize(self, active: bool = True, **kwargs: object) -> None:
         """Nothing to do: a program is compiled as it runs, and eager mode is what `dygraph.guard()` is for."""

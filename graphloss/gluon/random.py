@@ -1,0 +1,61 @@
+"""Random arrays: one stream per seed, the same on every machine."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Iterator, Sequence
+
+from graphloss import dtypes, ops
+from graphloss.gluon.ndarray import at_once
+from graphloss.ir.tensor import Tensor
+
+
+class _Stream:
+    """Draws are numbered; draw n of a seed is always the same."""
+
+    def __init__(self) -> None:
+        self.seed = secrets.randbits(31)
+        self.draws: Iterator[int] = itertools.count()
+
+
+_STREAM = _Stream()
+
+
+def seed(seed_state: int) -> None:
+    """Begins the stream of a seed.
+
+    Example:
+        >>> from graphloss.gluon import nd
+        >>> nd.random.seed(7)
+        >>> x = nd.random.uniform(shape=(2, 4)).asnumpy()
+        >>> nd.random.seed(7)
+        >>> bool((nd.random.uniform(shape=(2, 4)).asnumpy() == x).all())
+        True
+    """
+    _STREAM.seed = int(seed_state)
+    _STREAM.draws = itertools.count()
+
+
+def uniform(
+    low: float = 0.0, high: float = 1.0, shape: int | Sequence[int] = (1,), dtype: object = "float32"
+) -> Tensor:
+    """Numbers spread evenly over [low, high)."""
+    with at_once():
+        return ops.uniform(_shape(shape), dtypes.canonical(dtype), low, high, _STREAM.seed, _step())
+
+
+def normal(
+    loc: float = 0.0, scale: float = 1.0, shape: int | Sequence[int] = (1,), dtype: object = "float32"
+) -> Tensor:
+    """Numbers of the normal distribution."""
+    with at_once():
+        return ops.normal(_shape(shape), dtypes.canonical(dtype), loc, scale, _STREAM.seed, _step())
+
+
+def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
+    return (shape,) if isinstance(shape, int) else tuple(shape)
+
+
+def _step() -> Tensor:
+    return ops.fill((), next(_STREAM.draws), "int64")
