@@ -17,30 +17,35 @@ from typing import TypeAlias
 
 from graphloss import ops
 from graphloss.errors import UnsupportedError
-from graphloss.ir.dims import Dim
-from graphloss.ir.tensor import Tensor, cast
+from graphloss.ir.builder import GraphBuilder
+from graphloss.ir.dims import Dim, Equations
+from graphloss.ir.tensor import Tensor, cast, current
 
 # For each axis of x the axis of v that runs along it, counted from the right (1 is the last); None if v has none.
 Places: TypeAlias = tuple[int | None, ...]
+Dims: TypeAlias = tuple[Dim, ...]
 # total(t, axes): t summed over axes, which stay as ones
 Total: TypeAlias = Callable[[Tensor, tuple[int, ...]], Tensor]
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a space comes from: the space, the places and the shape of a value before `how` moved its elements."""
+    """Where a space comes from: the space, the places and the shape of a value before its elements were moved.
+
+    A slice of them begins at `starts`; None for a reshape.
+    """
 
     space: Space
     at: Places
-    shape: tuple[Dim, ...]
-    how: tuple[object, ...]
+    shape: Dims
+    starts: tuple[Dim, ...] | None
 
 
 @dataclass(frozen=True)
 class Space:
     """The elements that derivatives are taken by: those of x, or those that a reshape or a slice left of them."""
 
-    shape: tuple[Dim, ...]
+    shape: Dims
     source: Source | None = None
 
     def places(self) -> Places:
@@ -91,7 +96,7 @@ class Mixes(Exception):
     """The form above does not hold; the text says why."""
 
 
-def full(t: Tensor, shape: tuple[Dim, ...]) -> Tensor:
+def full(t: Tensor, shape: Dims) -> Tensor:
     return t if t.type.shape == shape else ops.broadcast_to(t, shape)
 
 
@@ -177,7 +182,7 @@ def as_x(t: Tensor, at: Places) -> Tensor:
     return ops.unsqueeze(t, new) if new else t
 
 
-def summed(j: Jacobian, shape: tuple[Dim, ...], axes: Collection[int], keepdims: bool, total: Total) -> Jacobian:
+def summed(j: Jacobian, shape: Dims, axes: Collection[int], keepdims: bool, total: Total) -> Jacobian:
     """That of the sum over `axes` of a value of `shape`; `total` does the summing."""
     rank = len(shape)
     over = {a: rank - p for a, p in enumerate(j.at) if p is not None and rank - p in axes}
@@ -220,26 +225,35 @@ def _moved(place: int | None, rank: int, gone: Collection[int], keepdims: bool) 
 
 
 def elsewhere(
-    j: Jacobian, shape: tuple[Dim, ...], new: tuple[Dim, ...], how: tuple[object, ...], move: Callable[[Tensor], Tensor]
+    j: Jacobian, shape: Dims, new: Dims, starts: Dims | None, move: Callable[[Tensor], Tensor]
 ) -> Jacobian:
     """That of the same elements in another arrangement, in which sums over them are sums over axes again."""
     kept = {len(shape) - p for p in j.at if p is not None}
     if j.own is None or any(d != 1 for a, d in enumerate(shape) if a not in kept):
         raise Mixes("it moves the elements of a value in which an element of x is not at one place")
     own = move(full(j.own, shape))
-    space = Space(new, Source(j.space, j.at, shape, how))
+    space = Space(new, Source(j.space, j.at, shape, starts))
     return Jacobian(space, space.places(), own, own, () if j.outer == () else None)
 
 
 def returned(
-    j: Jacobian, shape: tuple[Dim, ...], new: tuple[Dim, ...], how: tuple[object, ...], move: Callable[[Tensor], Tensor]
+    j: Jacobian, shape: Dims, new: Dims, starts: Dims | None, move: Callable[[Tensor], Tensor]
 ) -> Jacobian | None:
     """That of the elements moved back to where `elsewhere` took them from; None if this move does something else."""
     source = j.space.source
-    if source is None or source.how != how or source.shape != new or j.at != j.space.places() or j.own is None:
+    if source is None or j.at != j.space.places() or j.own is None or not same(source.shape, new):
+        return None
+    if (source.starts is None) != (starts is None) or not same(source.starts or (), starts or ()):
         return None
     own = move(full(j.own, shape))
     return Jacobian(source.space, source.at, own, own, () if j.outer == () else None)
+
+
+def same(a: Dims, b: Dims) -> bool:
+    """Whether the dimensions are equal, by what is known of them where ops are built now."""
+    mode = current()
+    known = mode.equations if isinstance(mode, GraphBuilder) else Equations()
+    return len(a) == len(b) and all(x == y or known.same(x, y) for x, y in zip(a, b, strict=True))
 
 
 def refusal(why: str, op: str, where: object) -> UnsupportedError:

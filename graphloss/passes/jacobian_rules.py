@@ -124,8 +124,8 @@ def _reshaped(a: Applied, j: Jacobian) -> Jacobian:
     def move(t: Tensor) -> Tensor:
         return ops.reshape(t, new)
 
-    back = returned(j, old, new, ("reshape",), move)
-    return elsewhere(j, old, new, ("reshape",), move) if back is None else back
+    back = returned(j, old, new, None, move)
+    return elsewhere(j, old, new, None, move) if back is None else back
 
 
 def _sliced(a: Applied, j: Jacobian) -> Jacobian:
@@ -143,7 +143,9 @@ def _sliced(a: Applied, j: Jacobian) -> Jacobian:
     if len(own) < len(cut):
         raise Mixes("it slices axes of x and other ones at once")
     if any(sizes[i] != 1 for i in own):
-        return elsewhere(j, shape, out.type.shape, ("slice", starts, out.type.shape, steps), move)
+        if any(step != 1 for step in steps):
+            raise Mixes("it leaves out elements of x between others")
+        return elsewhere(j, shape, out.type.shape, tuple(starts), move)
 
     def only(t: Tensor) -> Tensor:  # one element of each row: a sum over the row of what is not zero there
         for i in own:
@@ -164,7 +166,7 @@ def _padded(a: Applied, j: Jacobian) -> Jacobian:
 
     if not any((low[i], high[i]) != (0, 0) and rank - i in j.at for i in range(rank)):
         return j.map(move)
-    back = returned(j, shape, new, ("slice", tuple(low), shape, (1,) * rank), move)
+    back = returned(j, shape, new, tuple(low), move)
     if back is None:
         raise Mixes("it puts zeros beside elements of x")
     return back

@@ -200,7 +200,7 @@ OTHERS: dict[str, tuple[Callable[..., Any], tuple[Array, ...]]] = {
     "square of the largest": (lambda x: L.reduce_sum(L.square(L.reduce_max(x, dim=1))), (X,)),
     "multi margin": (lambda x, y: F.multi_margin_loss(x, y, p=2), (X, LABEL)),
     "two columns": (lambda x, y: L.reduce_sum(L.square(x[:, 0] - y[:, 0]) * L.exp(x[:, 1])), (X, Y)),
-    "two halves": (lambda x, y: L.reduce_sum(y[:, :2] * L.exp(x[:, :2])) + L.reduce_sum(x[:, 2:] ** 3), (X, Y)),
+    "two halves": (lambda x: L.reduce_sum(L.exp(2.0 * x[:, :2])) + L.reduce_sum(x[:, 2:] ** 3), (X,)),
     "a softmax of some columns": (lambda x, y: F.cross_entropy(x[:, 1:], y), (X, np.array([0, 2, 1]))),
     "boxes": (lambda x, y: gl.losses.giou_loss(x, y, reduction="sum"), (P + BOX, Q + BOX)),
     "a scale per row": (lambda s, x, y: F.cross_entropy(x * s, y), (P[:, :1], X, LABEL)),
