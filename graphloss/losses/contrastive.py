@@ -163,5 +163,5 @@ def supervised_contrastive_loss(
     total = ops.reduce_sum(ops.where(same, log_p, 0.0), (1,))
     count = ops.reduce_sum(cast(same, v.type.dtype), (1,))
     some = count > 0.0
-    loss = ops.where(some, -total / ops.where(some, count, 1.0), 0.0)
+    loss = ops.where(some, -total / count, 0.0)
     return reduced_rows(Rows(loss, lambda: cast(some, v.type.dtype)), reduction, "zero")

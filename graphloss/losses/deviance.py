@@ -9,12 +9,6 @@ from graphloss.losses import arguments, checks
 from graphloss.losses.reduction import reduced
 
 
-def gamma_terms(mean: Tensor, y: Tensor) -> Tensor:
-    """2·(r − log(1 + r)), r = (y − μ)/μ: 2·(log(μ/y) + y/μ − 1) with its digits near y = μ."""
-    r = (y - mean) / mean
-    return 2.0 * (r - ops.log1p(r))
-
-
 @checks.located
 def gamma_deviance_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """2·(log(μ/y) + y/μ − 1) for a mean μ = input and y = target, both above 0: the deviance of the Gamma distribution.
@@ -40,7 +34,7 @@ def gamma_deviance_loss(input: Tensor, target: Tensor, reduction: str = "mean") 
         0.386294
     """
     mean, y = arguments.pair(input, target, "gamma_deviance_loss")
-    return reduced(gamma_terms(mean, y), reduction)
+    return reduced(ops.tweedie_deviance(mean, y, 2.0), reduction)
 
 
 @checks.located
@@ -67,18 +61,5 @@ def tweedie_deviance_loss(input: Tensor, target: Tensor, power: float = 1.5, red
     p = arguments.number(power, "power", where)
     if 0.0 < p < 1.0:
         raise AttrError(f"{where}: there is no Tweedie distribution of this power", expected="<= 0 or >= 1", got=power)
-    return reduced(_tweedie(mean, y, p), reduction)
-
-
-def _tweedie(mean: Tensor, y: Tensor, p: float) -> Tensor:
-    if p == 0.0:
-        return ops.square(y - mean)
-    if p == 1.0:
-        return 2.0 * (ops.xlogy(y, y / mean) - (y - mean))
-    if p == 2.0:
-        return gamma_terms(mean, y)
-    rate = ops.pow(mean, ops.fill((), 1.0 - p, mean.type.dtype))
-    base = ops.relu(y) if p < 0.0 else y
-    own = ops.pow(base, ops.fill((), 2.0 - p, y.type.dtype)) * (1.0 / ((1.0 - p) * (2.0 - p)))
-    # μ^(2−p) as μ·μ^(1−p): one power of the mean, for value and gradient
-    return 2.0 * (own - y * rate * (1.0 / (1.0 - p)) + mean * rate * (1.0 / (2.0 - p)))
+    loss = ops.square(y - mean) if p == 0.0 else ops.tweedie_deviance(mean, y, p)
+    return reduced(loss, reduction)

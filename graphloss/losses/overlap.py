@@ -30,6 +30,7 @@ def missed(p: Tensor, t: Tensor, alpha: float, beta: float, smooth: float, kept:
 def over_or_zero(x: Tensor, y: Tensor) -> Tensor:
     """x/y; 0, with gradient 0, where y is 0."""
     empty = y == 0.0
+    # The divisor is selected too: a bare quotient of sums of a softmax would be given a common exponent, at a cost.
     return ops.where(empty, 0.0, x / ops.where(empty, 1.0, y))
 
 
@@ -185,7 +186,7 @@ def generalized_dice_loss(input: Tensor, target: Tensor, smooth: float = 0.0, re
 
     size = volume(t)
     absent = size == 0.0
-    weight = ops.where(absent, 0.0, 1.0 / ops.square(ops.where(absent, 1.0, size)))
+    weight = ops.where(absent, 0.0, 1.0 / ops.square(size))
     largest = ops.reduce_max(weight, (1,), True)
     weight = ops.where(absent, ops.where(largest == 0.0, 1.0, largest), weight)
     apart = ops.reduce_sum(weight * volume(p * (1.0 - t) + (1.0 - p) * t), (1,))

@@ -23,6 +23,7 @@ from graphloss.ops.algebra import matmul, mul_flat
 from graphloss.ops.check import check_range
 from graphloss.ops.constants import assign, fill, iota, ones_like, size, zeros_like
 from graphloss.ops.define import unbroadcast
+from graphloss.ops.deviance import tweedie_deviance
 from graphloss.ops.documented import binary_cross_entropy, clamped_log, detach, require_nonzero
 from graphloss.ops.elementwise import add, div, floordiv, maximum, minimum, mod, mul, pow, sub
 from graphloss.ops.index import check_index, gather, gather_nd, one_hot, pick, place, scatter_add
@@ -46,6 +47,7 @@ from graphloss.ops.logic import (
     not_equal,
     where,
 )
+from graphloss.ops.order import argsort, cumsum, take_along
 from graphloss.ops.random import normal, uniform
 from graphloss.ops.reduce import (
     argmax,
@@ -122,6 +124,7 @@ __all__ = [
     "add",
     "argmax",
     "argmin",
+    "argsort",
     "asin",
     "assign",
     "atan",
@@ -140,6 +143,7 @@ __all__ = [
     "concat",
     "cos",
     "cosh",
+    "cumsum",
     "detach",
     "digamma",
     "div",
@@ -235,6 +239,7 @@ __all__ = [
     "sub",
     "sums",
     "swish",
+    "take_along",
     "tan",
     "tanh",
     "tanh_shrink",
@@ -242,6 +247,7 @@ __all__ = [
     "tile",
     "transpose",
     "trunc",
+    "tweedie_deviance",
     "unbroadcast",
     "uniform",
     "unsqueeze",
