@@ -1,0 +1,132 @@
+"""The losses of MXNet Gluon's tutorial: its numbers, its gradients, its plots.
+
+Where the tutorial's text and MXNet differ, the code does what MXNet does: the losses are means over a sample's
+elements, not sums; a net that ends in a sigmoid takes from_sigmoid=True; 0.02 as KL divergence is a mean over the
+classes, their sum is 0.1017. Left out: CTC.
+
+Run it as `python examples/gluon_losses.py [--output examples/output]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from graphloss.gluon import autograd, nd, nn
+from graphloss.gluon import loss as gloss
+
+HERE = Path(__file__).parent
+
+REGRESSION = {"L1Loss": gloss.L1Loss(), "L2Loss": gloss.L2Loss(), "HuberLoss(rho=1)": gloss.HuberLoss(rho=1)}
+CLASSIFICATION = {
+    "SigmoidBCELoss": gloss.SigmoidBCELoss(),
+    "HingeLoss": gloss.HingeLoss(),
+    "SquaredHingeLoss": gloss.SquaredHingeLoss(),
+    "LogisticLoss": gloss.LogisticLoss(),
+}
+
+
+def show(what: str, got: Any, want: npt.ArrayLike) -> None:
+    values = got.asnumpy()
+    np.testing.assert_allclose(values, np.asarray(want), rtol=1e-5, atol=1e-6, err_msg=what)
+    print(f"  {what:<44} {[round(float(v), 4) + 0.0 for v in values.ravel()]}")
+
+
+def basic_usage() -> None:
+    print("basic usage")
+    loss = gloss.L2Loss()
+    x, y = nd.ones((2,)), nd.ones((2,)) * 2
+    show("L2Loss of ones and twos", loss(x, y), [0.5, 0.5])
+    show("0.5 * (x - y)**2", 0.5 * (x - y) ** 2, [0.5, 0.5])
+    show("sample_weight [1, 2]", loss(x, y, nd.array([1, 2])), [0.5, 1.0])
+
+    X = nd.random.uniform(shape=(2, 4))
+    assert isinstance(X, nd.NDArray)
+    net = nn.Dense(1)
+    net.initialize()
+    with autograd.record():
+        out: Any = net(X)
+        l2: Any = loss(out, y)
+    l2.backward()
+    # a loss for each sample; backward is that of their sum: Σ (out - y)·x
+    error = out.asnumpy() - 2
+    np.testing.assert_allclose(l2.asnumpy(), 0.5 * error[:, 0] ** 2, rtol=1e-5)
+    show("gradient of a dense layer's weight", net.weight.grad(), error.T @ X.asnumpy())
+
+
+def classification() -> None:
+    print("classification")
+    scores = np.array([[1.0, 10.0], [8.0, 2.0]])
+    want = np.log(np.exp(scores).sum(axis=1)) - scores[[0, 1], [0, 1]]
+    show("SoftmaxCrossEntropyLoss", gloss.SoftmaxCrossEntropyLoss()(nd.array(scores), nd.array([0, 1])), want)
+    logits, labels = np.array([[2.0], [-1.0]]), nd.array([[1], [0]])
+    want = np.log1p(np.exp([-2.0, -1.0]))
+    show("SigmoidBCELoss of logits", gloss.SigmoidBCELoss()(nd.array(logits), labels), want)
+    p = nd.array(1 / (1 + np.exp(-logits)))
+    show("SigmoidBCELoss(from_sigmoid=True)", gloss.SigmoidBCELoss(from_sigmoid=True)(p, labels), want)
+
+
+def distributions() -> None:
+    print("distributions")
+    output = nd.array([[0.39056206, 1.3068528, 0.39056206, -0.30258512]])
+    target = nd.array([[0.3, 0.4, 0.1, 0.2]])
+    show("softmax of the output", output.softmax(), [[0.2, 0.5, 0.2, 0.1]])
+    terms = target.asnumpy() * np.log(target.asnumpy() / [[0.2, 0.5, 0.2, 0.1]])
+    show("KLDivLoss, the mean over the classes", gloss.KLDivLoss(from_logits=False)(output, target), [terms.mean()])
+    summed = gloss.KLDivLoss(from_logits=False, reduction="sum")
+    show("KLDivLoss, their sum: the divergence", summed(output, target), [terms.sum()])
+    rate, count = np.array([0.5, 2.0, 3.0]), np.array([0.0, 2.0, 5.0])
+    want = (rate - count * np.log(rate)).mean()
+    show("PoissonNLLLoss of log-rates", gloss.PoissonNLLLoss()(nd.array(np.log(rate)), nd.array(count)), want)
+    of_rates = gloss.PoissonNLLLoss(from_logits=False)
+    show("PoissonNLLLoss(from_logits=False)", of_rates(nd.array(rate), nd.array(count)), want)
+
+
+def embeddings() -> None:
+    print("embeddings")
+    a, near, far = nd.array([[0.0, 0.5]]), nd.array([[0.5, 0.0]]), nd.array([[1.0, 0.0]])
+    show("TripletLoss: 0.5 - 1.25 + 1", gloss.TripletLoss()(a, near, far), [0.25])
+    loss = gloss.CosineEmbeddingLoss()
+    x = nd.array([1, 0, 1, 0, 1, 0])
+    show("CosineEmbeddingLoss, same, label 1", loss(x, x, nd.array(1)), [[0.0]])
+    # the tutorial calls its second pair opposite; it is orthogonal: cos is 0
+    show("CosineEmbeddingLoss, orthogonal, label -1", loss(x, nd.array([0, 1, 0, 1, 0, 1]), nd.array(-1)), [[0.0]])
+    show("CosineEmbeddingLoss, same, label -1", loss(x, x, nd.array(-1)), [[1.0]])
+
+
+def draw(losses: dict[str, gloss.Loss], label: int, title: str, path: Path) -> None:
+    """Values of the losses for predictions in [-5, 5) and one label."""
+    x = nd.arange(-5, 5, 0.1)
+    y = nd.ones_like(x) * label
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    styles = ("-", "--", "-.", ":")  # two of the classification losses are the same curve
+    for (name, loss), style in zip(losses.items(), styles, strict=False):
+        values: Any = loss(x, y)
+        axes.plot(x.asnumpy(), values.asnumpy(), style, label=name)
+    axes.set(xlabel="prediction", ylabel="loss", title=title, ylim=(0, 8))
+    axes.legend(loc="upper center" if label == 0 else "upper right")
+    figure.savefig(path, dpi=120)
+    print(f"  {path}")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--output", type=Path, default=HERE / "output", help="folder for the pictures")
+    output: Path = arguments.parse_args().output
+    nd.random.seed(0)
+    for section in (basic_usage, classification, distributions, embeddings):
+        section()
+    print("pictures")
+    output.mkdir(parents=True, exist_ok=True)
+    draw(REGRESSION, 0, "regression losses, label 0", output / "gluon-regression.png")
+    draw(CLASSIFICATION, 1, "classification losses, label 1", output / "gluon-classification.png")
+
+
+if __name__ == "__main__":
+    main()
