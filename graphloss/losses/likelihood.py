@@ -10,6 +10,7 @@ from graphloss.ir.tensor import Tensor
 
 def poisson_nll(x: Tensor, y: Tensor, log_input: bool, epsilon: float, full: bool) -> Tensor:
     """e^x − y·x of log-rates x, or x − y·log(x + ε) of rates; `full` adds Stirling's term of log y! where y > 1."""
+    y = ops.check_range(y, 0, math.inf)
     loss = ops.exp(x) - y * x if log_input else x - y * ops.log(x + epsilon)
     return loss + stirling(y) if full else loss
 
@@ -25,6 +26,7 @@ def gaussian_nll(x: Tensor, y: Tensor, variance: Tensor, epsilon: float, full: b
 
     The gradient by the variance is that by v even where ε is the larger, so that a variance can grow again.
     """
+    variance = ops.check_range(variance, 0, math.inf)
     raised = ops.where(ops.logical_and(variance < epsilon, variance >= 0.0), epsilon - variance, 0.0)
     v = variance + ops.detach(raised)
     loss = 0.5 * (ops.log(v) + ops.square(x - y) / v)
