@@ -21,6 +21,7 @@ from graphloss.schedule.kernel import (
     Apply,
     Buffer,
     Check,
+    CheckInterval,
     Column,
     Const,
     DimValue,
@@ -87,6 +88,9 @@ class Build:
 
     def check(self, level: Level, at: Sequence[int], index: int, limit: Dim, slot: int = 0) -> int:
         return self.add(Check(self.dtype(index), index, limit, slot), level, *at)
+
+    def interval(self, level: Level, at: Sequence[int], arg: int, low: float, high: float, slot: int = 0) -> int:
+        return self.add(CheckInterval(self.dtype(arg), arg, low, high, slot), level, *at)
 
     def apply(self, fn: str, level: Level, at: Sequence[int], *args: int, dtype: str | None = None) -> int:
         return self.add(Apply(dtype or self.dtype(args[-1]), fn, args), level, *at)

@@ -213,6 +213,23 @@ def test_rows_of_a_table(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(got["y"], arrays["table"][arrays["i"]])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("tile", [Tile.ROWS, Tile.LANES_ARE_ROWS, Tile.COLUMNS])
+def test_numbers_outside_an_interval(rng: np.random.Generator, tile: str, dtype: str) -> None:
+    b = Build(tile, (N,), 5, C) if tile == Tile.COLUMNS else Build(tile, (N,), 5 if tile == Tile.LANES_ARE_ROWS else C)
+    shape = (21, 5, 40) if tile == Tile.COLUMNS else (21, 5) if tile == Tile.LANES_ARE_ROWS else (21, 40)
+    b.store("y", E, [0], b.interval(E, [0], b.load("x", E, [0], dtype), 1.0, 7.0))
+    x = rng.uniform(1, 7, shape).astype(dtype)  # 0, which masked lanes may hold, is outside
+    x.flat[:3] = [1, 7, np.nan]  # the ends are inside
+    env = {"N": 21, "C": 40}
+    got, status = check(b.kernel(), env, {"x": x, "y": zeros(*shape, dtype=dtype)})
+    assert not status and got["y"].tobytes() == x.tobytes()
+    for at, value in ((x.size - 1, 0.5), (77, -np.inf), (23, np.inf)):
+        x.flat[at] = value
+        _, status = check(b.kernel(), env, {"x": x, "y": zeros(*shape, dtype=dtype)})
+        assert status == {0: (at, int(np.float64(value).view(np.int64)))}
+
+
 def test_scalar_level_reads_and_writes(rng: np.random.Generator) -> None:
     b = Build(Tile.ROWS, (N,), C)
     lr = b.load("lr", S, [], strides=(0, 0))

@@ -65,7 +65,7 @@ def binary_cross_entropy_with_logits(
 
     Args:
         input: logits z, any shape.
-        target: y of z's shape and dtype; any real number.
+        target: y of z's shape and dtype; any real number, with `CompileOptions.check_values` one in [0, 1].
         weight, pos_weight: broadcast to that shape; do not enter the divisor of a mean; get no gradient.
         size_average, reduce, reduction: as in `mse_loss`.
 
