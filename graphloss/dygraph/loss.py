@@ -37,6 +37,9 @@ class MSELoss(_Loss):
 
     Call: (input, label) of one shape, or broadcasting. Gives [1], or for "none" their shape.
 
+    Source:
+        paddle.fluid.dygraph.MSELoss.
+
     Example:
         >>> import numpy as np, graphloss as gl
         >>> with gl.dygraph.guard():
@@ -53,7 +56,18 @@ class MSELoss(_Loss):
 
 
 class L1Loss(_Loss):
-    """|input − label|, reduced; as `MSELoss`."""
+    """|input − label|, reduced; as `MSELoss`.
+
+    Source:
+        paddle.fluid.dygraph.L1Loss.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x, y = (gl.dygraph.to_variable(np.array(a)) for a in ([1.5, 2.0], [1.0, 2.0]))
+        ...     gl.dygraph.L1Loss("sum")(x, y).numpy().tolist()
+        [0.5]
+    """
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__(check_reduction(reduction))
@@ -70,6 +84,16 @@ class BCELoss(_Loss):
         reduction: "none", "mean" (over all elements) or "sum"; checked here.
 
     Call: (input, label) of one shape and dtype. Gives [1], or for "none" their shape.
+
+    Source:
+        paddle.fluid.dygraph.BCELoss.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     p, y = (gl.dygraph.to_variable(np.array(a)) for a in ([0.5, 0.0], [1.0, 1.0]))
+        ...     gl.dygraph.BCELoss(reduction="none")(p, y).numpy().round(4).tolist()
+        [0.6931, 100.0]
     """
 
     def __init__(self, weight: Tensor | None = None, reduction: str = "mean") -> None:
@@ -97,6 +121,9 @@ class NLLLoss(_Loss):
 
     Raises:
         LabelError (in the run): a label that is neither ignore_index nor in [0, C).
+
+    Source:
+        paddle.fluid.dygraph.NLLLoss.
 
     Example:
         >>> import numpy as np, graphloss as gl
@@ -139,7 +166,18 @@ class NLLLoss(_Loss):
 
 
 class CrossEntropyLoss(NLLLoss):
-    """−w[y]·log softmax(x)[y] of logits x, with the classes on axis 1; otherwise as `NLLLoss`."""
+    """−w[y]·log softmax(x)[y] of logits x, with the classes on axis 1; otherwise as `NLLLoss`.
+
+    Source:
+        paddle.nn.CrossEntropyLoss, which takes the last axis instead.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x, y = gl.dygraph.to_variable(np.zeros((3, 4))), gl.dygraph.to_variable(np.array([0, 1, -100]))
+        ...     gl.dygraph.CrossEntropyLoss()(x, y).numpy().round(4).tolist()
+        [1.3863]
+    """
 
     def _log_probabilities(self, input: Tensor) -> Tensor:
         return ops.log_softmax(input, axis=1)

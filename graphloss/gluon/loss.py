@@ -46,6 +46,9 @@ class L2Loss(Loss):
     Raises:
         ShapeError, DtypeError, ArgumentTypeError: at the call; ArgumentTypeError for a weight that is no number.
 
+    Source:
+        mxnet.gluon.loss.L2Loss.
+
     Example:
         >>> import numpy as np, graphloss as gl
         >>> with gl.dygraph.guard():
@@ -69,6 +72,9 @@ class L2Loss(Loss):
 class L1Loss(Loss):
     """weight·|pred − label|, the mean over the non-batch axes; arguments as in `L2Loss`.
 
+    Source:
+        mxnet.gluon.loss.L1Loss.
+
     Example:
         >>> L1Loss()
         L1Loss(batch_axis=0, w=None)
@@ -86,6 +92,9 @@ class L1Loss(Loss):
 
 class HuberLoss(Loss):
     """d²/(2ρ) where |d| ≤ ρ, else |d| − ρ/2 (slope 1 far out), the mean over the non-batch axes; as `L2Loss`.
+
+    Source:
+        Huber, Robust estimation of a location parameter, 1964; mxnet.gluon.loss.HuberLoss.
 
     Example:
         >>> HuberLoss(rho=0.5)
@@ -119,6 +128,9 @@ class SigmoidBinaryCrossEntropyLoss(Loss):
         weight, batch_axis: as in `L2Loss`.
 
     Call: (pred, label, sample_weight=None, pos_weight=None); pos_weight p broadcasts to pred, as a rule (1, C).
+
+    Source:
+        mxnet.gluon.loss.SigmoidBinaryCrossEntropyLoss.
 
     Example:
         >>> SigmoidBCELoss is SigmoidBinaryCrossEntropyLoss
@@ -168,6 +180,9 @@ class SoftmaxCrossEntropyLoss(Loss):
 
     Raises:
         LabelError (in the run): a label outside [0, C).
+
+    Source:
+        mxnet.gluon.loss.SoftmaxCrossEntropyLoss.
 
     Example:
         >>> import numpy as np, graphloss as gl

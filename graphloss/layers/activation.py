@@ -164,5 +164,15 @@ def log_softmax(input: Tensor, axis: int | None = None, dtype: str | None = None
 
 @layer_function
 def l2_normalize(x: Tensor, axis: int, epsilon: float = 1e-12, name: str | None = None) -> Tensor:
-    """x / √max(Σ x², ε) along `axis`."""
+    """x / √max(Σ x², ε) along `axis`.
+
+    Source:
+        paddle.fluid.layers.l2_normalize.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.l2_normalize(gl.dygraph.to_variable(np.array([[3.0, 4.0]])), axis=1).numpy().round(7).tolist()
+        [[0.6, 0.8]]
+    """
     return x * ops.rsqrt(ops.clamp_min(ops.reduce_sum(ops.square(x), axis=axis, keepdims=True), epsilon))

@@ -35,6 +35,9 @@ def cross_entropy(input: Tensor, label: Tensor, soft_label: bool = False, ignore
         LabelError (in the run): a label that is neither ignore_index nor in [0, C).
         ShapeError, DtypeError, ArgumentTypeError: at the call.
 
+    Source:
+        paddle.fluid.layers.cross_entropy.
+
     Example:
         >>> import numpy as np, graphloss as gl
         >>> with gl.dygraph.guard():
@@ -85,6 +88,9 @@ def softmax_with_cross_entropy(
         LabelError (in the run): a label that is neither ignore_index nor in [0, C).
         AttrError, ShapeError, DtypeError, ArgumentTypeError: at the call.
 
+    Source:
+        paddle.fluid.layers.softmax_with_cross_entropy.
+
     Example:
         >>> import numpy as np, graphloss as gl
         >>> with gl.dygraph.guard():
@@ -134,6 +140,9 @@ def sigmoid_cross_entropy_with_logits(
     Raises:
         ShapeError, DtypeError, ArgumentTypeError, AttrError: at the call.
 
+    Source:
+        paddle.fluid.layers.sigmoid_cross_entropy_with_logits.
+
     Example:
         >>> import numpy as np, graphloss as gl
         >>> with gl.dygraph.guard():
@@ -155,6 +164,9 @@ def sigmoid_cross_entropy_with_logits(
 def square_error_cost(input: Tensor, label: Tensor) -> Tensor:
     """(input − label)², element by element, with broadcasting.
 
+    Source:
+        paddle.fluid.layers.square_error_cost.
+
     Example:
         >>> import numpy as np, graphloss as gl
         >>> with gl.dygraph.guard():
@@ -168,7 +180,18 @@ def square_error_cost(input: Tensor, label: Tensor) -> Tensor:
 
 @layer_function
 def mse_loss(input: Tensor, label: Tensor) -> Tensor:
-    """The mean of (input − label)² over all elements, of shape [1]."""
+    """The mean of (input − label)² over all elements, of shape [1].
+
+    Source:
+        paddle.fluid.layers.mse_loss.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x, y = (gl.dygraph.to_variable(np.array(a)) for a in ([1.5, 2.0], [1.0, 2.0]))
+        ...     gl.layers.mse_loss(x, y).numpy().tolist()
+        [0.125]
+    """
     where = "mse_loss"
     x, y = checks.tensor(input, "input", where), checks.tensor(label, "label", where)
     return as_vector(ops.reduce_mean(distance.squared_error(x, y)))
@@ -180,6 +203,16 @@ def huber_loss(input: Tensor, label: Tensor, delta: float) -> Tensor:
 
     Raises:
         ShapeError: input and label have different shapes.
+
+    Source:
+        Huber, Robust estimation of a location parameter, 1964; paddle.fluid.layers.huber_loss.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x, y = (gl.dygraph.to_variable(np.array(a)) for a in ([[0.5], [3.0]], [[0.0], [0.0]]))
+        ...     gl.layers.huber_loss(x, y, 1.0).numpy().tolist()
+        [[0.125], [2.5]]
     """
     where = "huber_loss"
     x, y = checks.tensor(input, "input", where), checks.tensor(label, "label", where)
@@ -208,6 +241,9 @@ def smooth_l1(
 
     Raises:
         ShapeError, DtypeError, ArgumentTypeError, AttrError: at the call.
+
+    Source:
+        Girshick, Fast R-CNN, 2015; paddle.fluid.layers.smooth_l1.
 
     Example:
         >>> import numpy as np, graphloss as gl
@@ -256,6 +292,17 @@ def label_smooth(
 
     Raises:
         AttrError: ε outside [0, 1].
+
+    Source:
+        Szegedy et al., Rethinking the Inception architecture for computer vision, 2016;
+        paddle.fluid.layers.label_smooth.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     y = gl.dygraph.to_variable(np.array([[0.0, 1.0]]))
+        ...     gl.layers.label_smooth(y, epsilon=0.5).numpy().tolist()
+        [[0.25, 0.75]]
     """
     where = "label_smooth"
     y = held(checks.tensor(label, "label", where))

@@ -36,6 +36,9 @@ def binary_cross_entropy(
     Raises:
         ShapeError, DtypeError, ArgumentTypeError, AttrError: at the call.
 
+    Source:
+        torch.nn.functional.binary_cross_entropy.
+
     Example:
         >>> import numpy as np, graphloss as gl
         >>> with gl.dygraph.guard():
@@ -74,6 +77,9 @@ def binary_cross_entropy_with_logits(
 
     Raises:
         ShapeError, DtypeError, ArgumentTypeError, AttrError: at the call.
+
+    Source:
+        torch.nn.functional.binary_cross_entropy_with_logits.
 
     Example:
         >>> import numpy as np, graphloss as gl

@@ -43,6 +43,9 @@ def nll_loss(
         LabelError (in the run): a label that is neither ignore_index nor in [0, C).
         ShapeError, DtypeError, ArgumentTypeError: at the call.
 
+    Source:
+        torch.nn.functional.nll_loss.
+
     Example:
         >>> import numpy as np, graphloss as gl
         >>> with gl.dygraph.guard():
@@ -93,6 +96,9 @@ def cross_entropy(
     Raises:
         LabelError (in the run): a label that is neither ignore_index nor in [0, C).
         AttrError, ShapeError, DtypeError, ArgumentTypeError: at the call.
+
+    Source:
+        torch.nn.functional.cross_entropy.
 
     Example:
         >>> import numpy as np, graphloss as gl

@@ -36,6 +36,9 @@ def mse_loss(
     Raises:
         AttrError: unknown reduction. ShapeError: shapes do not broadcast.
 
+    Source:
+        torch.nn.functional.mse_loss.
+
     Example:
         >>> import numpy as np, graphloss as gl
         >>> with gl.dygraph.guard():
@@ -58,6 +61,9 @@ def l1_loss(
     weight: Tensor | None = None,
 ) -> Tensor:
     """|x − y|, with slope 0 at 0; arguments as in `mse_loss`.
+
+    Source:
+        torch.nn.functional.l1_loss.
 
     Example:
         >>> import numpy as np, graphloss as gl
@@ -84,6 +90,9 @@ def smooth_l1_loss(
 
     Arguments as in `mse_loss`. Raises AttrError where β < 0.
 
+    Source:
+        Girshick, Fast R-CNN, 2015; torch.nn.functional.smooth_l1_loss.
+
     Example:
         >>> import numpy as np, graphloss as gl
         >>> with gl.dygraph.guard():
@@ -106,6 +115,9 @@ def huber_loss(
 
     Arguments as in `mse_loss`, but with `weight` the mean is that of w·loss over all elements. Raises AttrError
     unless δ > 0.
+
+    Source:
+        Huber, Robust estimation of a location parameter, 1964; torch.nn.functional.huber_loss.
 
     Example:
         >>> import numpy as np, graphloss as gl
