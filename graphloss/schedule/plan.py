@@ -63,6 +63,7 @@ def _schedule(graph: Graph, *, split: bool) -> Plan:
     sites: list[CheckSite] = []
     steps: list[Step] = []
     hosts = [(staged.host_level[i], x) for i, x in enumerate(staged.order) if isinstance(x, HostCall)]
+    hosts.sort(key=lambda pair: pair[0])  # one that is written later may be needed earlier
     count = 0
     for group in groups:
         while hosts and hosts[0][0] < group.place[0]:
