@@ -15,7 +15,7 @@ def sigmoid_focal_loss(
 ) -> Tensor:
     """α·t·(1−p)^γ·(−log p) + (1−α)·(1−t)·p^γ·(−log(1−p)) per element, with p = σ(input).
 
-    Every power is an exponential of a softplus, so there is no overflow and no logarithm of 0 at any logit.
+    The logarithms are softplus and 1 − p is σ(−input): no logarithm of 0 at any logit, and no digit is lost.
 
     Args:
         input: logits, any shape.
@@ -42,10 +42,8 @@ def sigmoid_focal_loss(
     where = "sigmoid_focal_loss"
     z, t = arguments.scores_and_mask(input, target, where)
     power = arguments.number(gamma, "gamma", where, 0.0)
-    positive, negative = ops.softplus(-z), ops.softplus(z)
-    hit, miss = t * positive, (1.0 - t) * negative
-    if power != 0:
-        hit, miss = hit * ops.exp(-power * negative), miss * ops.exp(-power * positive)
+    hit = t * _weighed(ops.softplus(-z), ops.sigmoid(-z), power)
+    miss = (1.0 - t) * _weighed(ops.softplus(z), ops.sigmoid(z), power)
     if alpha is not None:
         a = arguments.number(alpha, "alpha", where, 0.0, 1.0)
         hit, miss = a * hit, (1.0 - a) * miss
@@ -93,11 +91,16 @@ def softmax_focal_loss(
     weight = checks.class_weight(alpha, x, axis, where)
     y = labels(target, ignore_index)
     log_p = ops.pick(ops.log_softmax(x, axis), y.index, axis)
-    loss = -log_p
-    if power != 0:
-        # at p = 1 the loss and its slope are 0, but for γ < 1 the power's own slope is infinite
-        factor = ops.pow(-ops.expm1(log_p), ops.fill((), power, x.type.dtype))
-        loss = ops.where(log_p == 0.0, 0.0, factor * loss)
+    loss = _weighed(-log_p, -ops.expm1(log_p), power)
     if weight is not None:
         loss = y.weights(held(weight), x.type.dtype) * loss
     return arguments.kept_rows(loss, y, reduction)
+
+
+def _weighed(loss: Tensor, wrong: Tensor, power: float) -> Tensor:
+    """wrong^γ·loss, `wrong` the probability of what the loss is against."""
+    if power == 0:
+        return loss
+    weighed = ops.pow(wrong, ops.fill((), power, loss.type.dtype)) * loss
+    # where the answer is certainly right, loss and slope are 0, but for γ < 1 the power's own slope is infinite
+    return weighed if power >= 1 else ops.where(wrong == 0.0, 0.0, weighed)
