@@ -249,6 +249,10 @@ def dice_cross_entropy_loss(
     classes = ops.iota(tuple(n if i == axis else 1 for i, n in enumerate(x.type.shape)), axis)
     here = ops.logical_and(counts, ops.equal(classes, ops.unsqueeze(y.index, (axis,))))
     p = ops.where(counts, ops.softmax(x, axis), 0.0)
-    overlap = missed(p, cast(here, x.type.dtype), 0.5, 0.5, 0.5 * s, 2)
+    # here a difference of sums: 1 − p of a softmax has its digits from another exponential, which only `missed` is worth
+    axes = tuple(range(2, x.type.rank))
+    shared = ops.reduce_sum(ops.where(here, p, 0.0), axes)
+    areas = ops.reduce_sum(p, axes) + ops.reduce_sum(cast(here, x.type.dtype), axes)
+    overlap = over_or_zero(areas - 2.0 * shared, areas + s if s else areas)
     hard = nll_of(ops.log_softmax(x, axis), y, axis, None)
     return a * reduced(overlap, reduction) + b * reduced_rows(hard, reduction, "nan")
