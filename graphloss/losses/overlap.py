@@ -249,7 +249,7 @@ def dice_cross_entropy_loss(
     classes = ops.iota(tuple(n if i == axis else 1 for i, n in enumerate(x.type.shape)), axis)
     here = ops.logical_and(counts, ops.equal(classes, ops.unsqueeze(y.index, (axis,))))
     p = ops.where(counts, ops.softmax(x, axis), 0.0)
-    # here a difference of sums: 1 − p of a softmax has its digits from another exponential, which only `missed` is worth
+    # a difference of sums, unlike `missed`: for the digits of 1 − p of a softmax another exponential would be taken
     axes = tuple(range(2, x.type.rank))
     shared = ops.reduce_sum(ops.where(here, p, 0.0), axes)
     areas = ops.reduce_sum(p, axes) + ops.reduce_sum(cast(here, x.type.dtype), axes)

@@ -9,7 +9,7 @@ from graphloss import losses
 from graphloss.errors import LabelError, ShapeError
 from graphloss.nn import functional as F
 from tests.losses.beyond import Case, check_case, finite, numeric_gradient, tensor_kernels
-from tests.losses.runners import RUNNERS, Array, Runner
+from tests.losses.runners import RUNNERS, Array, Build, Runner
 
 
 def index(x: Array, y: Array, alpha: float, beta: float, smooth: float, first: int = 1) -> Array:
@@ -194,6 +194,19 @@ class TestEdges:
             value, (grad,) = run(lambda x, y: losses.jaccard_loss(x, y), given, ("x",))
             assert finite(value, [grad])
             np.testing.assert_array_equal(value, want)
+
+    @pytest.mark.parametrize("smooth", [0.0, 1.0])
+    @pytest.mark.parametrize("activation", [F.sigmoid, lambda x: F.softmax(x, 1)], ids=["sigmoid", "softmax"])
+    def test_probabilities_of_huge_logits(self, run: Runner, activation: Build, smooth: float) -> None:
+        x = np.array([[[1e4, -1e4, 50], [-1e4, 1e4, -50]], [[-1e4, -1e4, -1e4], [1e4, 1e4, 1e4]]], np.float32)
+        y = np.array([[[1, 0, 1], [0, 1, 0]], [[1, 1, 1], [0, 0, 0]]], np.float32)
+        for loss in (losses.tversky_loss, losses.focal_tversky_loss, losses.jaccard_loss, losses.generalized_dice_loss):
+            value, (grad,) = run(
+                lambda x, y, f=loss: f(activation(x), y, smooth=smooth, reduction="none"), {"x": x, "y": y}, ("x",)
+            )
+            np.testing.assert_allclose(value[0], 0, atol=1e-12)
+            assert value[1] > 0.3
+            assert np.isfinite(grad).all()
 
     def test_too_few_axes(self, run: Runner) -> None:
         arrays = {"x": np.zeros(3), "y": np.zeros(3)}
