@@ -9,6 +9,7 @@ import pytest
 
 from graphloss import losses
 from graphloss.errors import AttrError, LabelError
+from graphloss.ir.tensor import Tensor
 from graphloss.nn import functional as F
 from tests.losses.beyond import Case, Reference, check_case, tensor_kernels
 from tests.losses.runners import RUNNERS, Array, Build, Runner
@@ -141,6 +142,16 @@ def test_one_kernel(case: Case) -> None:
     if case.name == "z-loss":
         del inputs["y"]
     assert tensor_kernels(lambda **i: case.build(**i, reduction="mean"), inputs, ["x"]) == 1
+
+
+def test_weighted_sums_of_losses_are_one_kernel() -> None:
+    inputs = {"x": ("float32", [None, 30]), "t": ("float32", [None, 30]), "y": ("int64", [None])}
+
+    def several(x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        own = losses.poly1_cross_entropy(x, y) + 0.5 * losses.softmax_focal_loss(x, y) + 1e-4 * losses.z_loss(x)
+        return own + 0.1 * losses.distillation_loss(x, t)
+
+    assert tensor_kernels(several, inputs, ["x"]) == 1
 
 
 def test_refused() -> None:
