@@ -10,6 +10,7 @@ Run it as `python examples/gluon_losses.py [--output examples/output]`.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,24 @@ from matplotlib.figure import Figure
 
 from graphloss.gluon import autograd, nd, nn
 from graphloss.gluon import loss as gloss
+from graphloss.initializer import Uniform
 
 HERE = Path(__file__).parent
 
-REGRESSION = {"L1Loss": gloss.L1Loss(), "L2Loss": gloss.L2Loss(), "HuberLoss(rho=1)": gloss.HuberLoss(rho=1)}
-CLASSIFICATION = {
-    "SigmoidBCELoss": gloss.SigmoidBCELoss(),
-    "HingeLoss": gloss.HingeLoss(),
-    "SquaredHingeLoss": gloss.SquaredHingeLoss(),
-    "LogisticLoss": gloss.LogisticLoss(),
+Floats = npt.NDArray[Any]
+# what is drawn: a loss, and its formula for the label 0 or 1
+Curves = dict[str, tuple[gloss.Loss, Callable[[Floats], Floats]]]
+
+REGRESSION: Curves = {
+    "L1Loss": (gloss.L1Loss(), lambda x: np.abs(x)),
+    "L2Loss": (gloss.L2Loss(), lambda x: x**2 / 2),
+    "HuberLoss(rho=1)": (gloss.HuberLoss(rho=1), lambda x: np.where(np.abs(x) < 1, x**2 / 2, np.abs(x) - 0.5)),
+}
+CLASSIFICATION: Curves = {
+    "SigmoidBCELoss": (gloss.SigmoidBCELoss(), lambda x: np.log1p(np.exp(-x))),
+    "HingeLoss": (gloss.HingeLoss(), lambda x: np.maximum(0, 1 - x)),
+    "SquaredHingeLoss": (gloss.SquaredHingeLoss(), lambda x: np.maximum(0, 1 - x) ** 2),
+    "LogisticLoss": (gloss.LogisticLoss(), lambda x: np.log1p(np.exp(-x))),
 }
 
 
@@ -48,7 +58,7 @@ def basic_usage() -> None:
     X = nd.random.uniform(shape=(2, 4))
     assert isinstance(X, nd.NDArray)
     net = nn.Dense(1)
-    net.initialize()
+    net.initialize(Uniform(-0.07, 0.07, seed=1))  # without a seed, other weights in each run
     with autograd.record():
         out: Any = net(X)
         l2: Any = loss(out, y)
@@ -99,15 +109,16 @@ def embeddings() -> None:
     show("CosineEmbeddingLoss, same, label -1", loss(x, x, nd.array(-1)), [[1.0]])
 
 
-def draw(losses: dict[str, gloss.Loss], label: int, title: str, path: Path) -> None:
+def draw(curves: Curves, label: int, title: str, path: Path) -> None:
     """Values of the losses for predictions in [-5, 5) and one label."""
     x = nd.arange(-5, 5, 0.1)
     y = nd.ones_like(x) * label
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
     styles = ("-", "--", "-.", ":")  # two of the classification losses are the same curve
-    for (name, loss), style in zip(losses.items(), styles, strict=False):
+    for (name, (loss, formula)), style in zip(curves.items(), styles, strict=False):
         values: Any = loss(x, y)
+        np.testing.assert_allclose(values.asnumpy(), formula(x.asnumpy()), rtol=1e-5, atol=1e-6, err_msg=name)
         axes.plot(x.asnumpy(), values.asnumpy(), style, label=name)
     axes.set(xlabel="prediction", ylabel="loss", title=title, ylim=(0, 8))
     axes.legend(loc="upper center" if label == 0 else "upper right")
