@@ -27,13 +27,13 @@ def seed(seed_state: int) -> None:
 
     Example:
         >>> from graphloss.gluon import nd
-        >>> nd.random.seed(7)
+        >>> nd.random.seed(0)
         >>> x = nd.random.uniform(shape=(2, 4)).asnumpy()
-        >>> nd.random.seed(7)
+        >>> nd.random.seed(0)
         >>> bool((nd.random.uniform(shape=(2, 4)).asnumpy() == x).all())
         True
     """
-    _STREAM.seed = int(seed_state)
+    _STREAM.seed = 2 * int(seed_state) + 1  # not 0, with which an op draws by chance
     _STREAM.draws = itertools.count()
 
 
