@@ -274,7 +274,7 @@ def test_every_function_has_a_test() -> None:
 
 
 def test_coefficients_are_what_the_generator_makes() -> None:
-    chosen = [task for task in tasks() if (task.name, task.dtype) in {("exp", "float32"), ("tanh", "float32")}]
+    chosen = [task for task in tasks() if (task.name, task.dtype) in {("expm1", "float32"), ("tanh", "float32")}]
     assert len(chosen) == 2
     for task in chosen:
         assert tuple(fit(task)[0]) == COEFFICIENTS[task.name, task.dtype]

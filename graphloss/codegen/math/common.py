@@ -19,12 +19,17 @@ NAN: Final = float("nan")
 
 
 def horner(lanes: Lanes, dtype: str, x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
-    """Σ c_k x^k, lowest first; a long one in two chains (even and odd powers), which wait less for each other."""
+    """Σ c_k x^k, lowest first; a long one in two chains (even and odd powers), which wait less for each other.
+
+    The lowest coefficient is added last, alone: so the largest term is rounded once, not once per chain.
+    """
     if len(coefficients) <= 6:
         return _chain(lanes, dtype, x, coefficients)
     square = lanes.mul(x, x)
-    odd = _chain(lanes, dtype, square, coefficients[1::2])
-    return lanes.fma(odd, x, _chain(lanes, dtype, square, coefficients[0::2]))
+    first, *rest = coefficients
+    odd = _chain(lanes, dtype, square, rest[1::2])
+    total = lanes.fma(odd, x, _chain(lanes, dtype, square, rest[0::2]))
+    return lanes.fma(total, x, lanes.const(dtype, first))
 
 
 def _chain(lanes: Lanes, dtype: str, x: ir.Value, coefficients: Sequence[float]) -> ir.Value:

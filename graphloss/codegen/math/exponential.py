@@ -8,7 +8,6 @@ from typing import Final
 from llvmlite import ir
 
 from graphloss.codegen.math.common import LN2_HIGH, LN2_LOW, nearest, polynomial
-from graphloss.codegen.math.logarithm import log1p_unit
 from graphloss.codegen.values import FORMATS, Lanes
 
 LOG2_E: Final = 1.0 / math.log(2.0)
@@ -16,7 +15,9 @@ LOG2_E: Final = 1.0 / math.log(2.0)
 _EXP_RANGE: Final = {"float32": (-104.5, 89.0), "float64": (-746.0, 710.0)}
 _EXP2_RANGE: Final = {"float32": (-151.0, 128.0), "float64": (-1076.0, 1024.0)}
 _EXPM1_FLOOR: Final = {"float32": -18.0, "float64": -38.0}  # expm1 is -1 from here down
-_EXPM1_BIAS: Final = math.log2(1.5) - 0.5
+# The remainder is taken from log(¾) to log(1½): then e^r - 1 is rounded to at most a quarter of what the sum 1 + (e^r - 1)
+# is rounded to, below 1 as well as above, and in expm1 it is at most half of what it is added to.
+_BIAS: Final = 0.5 - math.log2(1.5)
 _TANH_SPLIT: Final = 0.8
 
 
@@ -24,33 +25,23 @@ def _clamp(lanes: Lanes, dtype: str, x: ir.Value, low: float, high: float) -> ir
     return lanes.min(lanes.const(dtype, high), lanes.max(lanes.const(dtype, low), x))
 
 
-def _reduce(lanes: Lanes, dtype: str, x: ir.Value, bias: float = 0.0) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """(n, r, c) with x = n·ln 2 + (r + c): two-term Cody-Waite, in which r is exact and c small.
-
-    |r + c| ≤ ln 2 / 2 where the bias is 0; it moves that interval by -bias·ln 2.
-    """
-    n = nearest(lanes, dtype, x, LOG2_E, bias)
+def _reduce(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """(n, r, c) with x = n·ln 2 + (r + c): two-term Cody-Waite, in which r is exact and c small."""
+    n = nearest(lanes, dtype, x, LOG2_E, _BIAS)
     r = lanes.fma(n, lanes.const(dtype, -LN2_HIGH[dtype]), x)
     return n, r, lanes.mul(n, lanes.const(dtype, -LN2_LOW[dtype]))
 
 
-def _expm1_core(lanes: Lanes, dtype: str, r: ir.Value, c: ir.Value, name: str = "exp") -> ir.Value:
+def _expm1_core(lanes: Lanes, dtype: str, r: ir.Value, c: ir.Value) -> ir.Value:
     """e^(r + c) - 1, with the exact r added last."""
     t = lanes.add(r, c)
-    return lanes.add(r, lanes.fma(lanes.mul(t, t), polynomial(lanes, dtype, name, t), c))
+    return lanes.add(r, lanes.fma(lanes.mul(t, t), polynomial(lanes, dtype, "expm1", t), c))
 
 
 def _exp_reduced(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.Value]:
     """(n, p) with e^x = p·2^n."""
-    one = lanes.const(dtype, 1.0)
-    if not lanes.target.has_fma:
-        n, r, c = _reduce(lanes, dtype, x)
-        return n, lanes.add(one, _expm1_core(lanes, dtype, r, c))
-    # Rounded once per step, the plain chain 1 + r (1 + r q(r)) is as accurate and three operations shorter.
-    n = nearest(lanes, dtype, x, LOG2_E)
-    r = lanes.fma(n, lanes.const(dtype, -LN2_HIGH[dtype]), x)
-    r = lanes.fma(n, lanes.const(dtype, -LN2_LOW[dtype]), r)
-    return n, lanes.fma(r, lanes.fma(r, polynomial(lanes, dtype, "exp", r), one), one)
+    n, r, c = _reduce(lanes, dtype, x)
+    return n, lanes.add(lanes.const(dtype, 1.0), _expm1_core(lanes, dtype, r, c))
 
 
 def exp(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
@@ -73,10 +64,9 @@ def exp2(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
 
 def expm1(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
     form = FORMATS[dtype]
-    # r is taken from log(¾) to log(1½), so that p is at most half of what it is added to: little of its error is left
     clamped = _clamp(lanes, dtype, x, _EXPM1_FLOOR[dtype], _EXP_RANGE[dtype][1])
-    n, r, c = _reduce(lanes, dtype, clamped, -_EXPM1_BIAS)
-    p = _expm1_core(lanes, dtype, r, c, "expm1")
+    n, r, c = _reduce(lanes, dtype, clamped)
+    p = _expm1_core(lanes, dtype, r, c)
     # 2^n p + (2^n - 1), computed at half size because 2^n itself overflows where the result does not yet.
     half = lanes.power_of_two(lanes.sub(n, lanes.const(dtype, 1.0)))
     y = lanes.fma(p, half, lanes.sub(half, lanes.const(dtype, 0.5)))
@@ -85,17 +75,30 @@ def expm1(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
 
 
 def sigmoid(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
-    """1 / (1 + e^-x), from e^-|x| so that neither end overflows or loses digits."""
+    """1 / (1 + e^-x), from s = e^-|x| so that neither end overflows or loses digits.
+
+    With q = s / (1 + s) it is 1 - q, or for negative x s - s q: there the rounding of 1 + s only reaches the small term.
+    """
     one = lanes.const(dtype, 1.0)
     small = exp_nonpositive(lanes, dtype, lanes.neg(lanes.abs(x)))
     top = lanes.select(lanes.lt(x, lanes.const(dtype, 0.0)), small, one)
-    return lanes.div(top, lanes.add(one, small))
+    return lanes.fma(lanes.neg(lanes.div(small, lanes.add(one, small))), top, top)
 
 
 def softplus(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
-    """log(1 + e^x) = max(x, 0) + log1p(e^-|x|)."""
-    small = exp_nonpositive(lanes, dtype, lanes.neg(lanes.abs(x)))
-    return lanes.add(lanes.max(lanes.const(dtype, 0.0), x), log1p_unit(lanes, dtype, small))
+    """log(1 + e^x) = max(x, 0) + log(1 + s), s = e^-|x|, with log(1 + s) = s + s² P(s - ½).
+
+    s = 2^n + 2^n v stays in these two parts, of which the first is added last: neither the rounding of s nor that of
+    log(1 + s) gets into the result whole.
+    """
+    low = lanes.const(dtype, _EXP_RANGE[dtype][0])
+    n, r, c = _reduce(lanes, dtype, lanes.max(low, lanes.neg(lanes.abs(x))))
+    power, v = lanes.scale(lanes.const(dtype, 1.0), n), _expm1_core(lanes, dtype, r, c)
+    small = lanes.fma(v, power, power)
+    # P in powers of s - ½: their terms fall as 3^-k; in powers of s they cancel
+    series = polynomial(lanes, dtype, "log1p_unit", lanes.sub(small, lanes.const(dtype, 0.5)))
+    rest = lanes.fma(lanes.mul(small, small), series, lanes.mul(v, power))
+    return lanes.add(power, lanes.add(lanes.max(lanes.const(dtype, 0.0), x), rest))
 
 
 def tanh(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:

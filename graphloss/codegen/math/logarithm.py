@@ -24,15 +24,15 @@ def split_exponent(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.
 
 def log_rest(lanes: Lanes, dtype: str, f: ir.Value, low: ir.Value | None) -> ir.Value:
     """log(1 + f) - f + low for √½ - 1 ≤ f < √2 - 1; low is a correction far below the result."""
-    half_square = lanes.mul(lanes.mul(f, f), lanes.const(dtype, 0.5))
+    half = lanes.mul(f, lanes.const(dtype, -0.5))
     if dtype == "float32":
         factor, series = lanes.mul(lanes.mul(f, f), f), polynomial(lanes, dtype, "log", f)
     else:  # s = f / (2 + f): log(1 + f) = 2 s + s z P(z), z = s²; 2 s = f - s f is put so that f stays exact
         factor = lanes.div(f, lanes.add(f, lanes.const(dtype, 2.0)))
         z = lanes.mul(factor, factor)
-        series = lanes.fma(z, polynomial(lanes, dtype, "log", z), half_square)
+        series = lanes.fma(z, polynomial(lanes, dtype, "log", z), lanes.neg(lanes.mul(half, f)))
     product = lanes.mul(factor, series) if low is None else lanes.fma(factor, series, low)
-    return lanes.sub(product, half_square)
+    return lanes.fma(half, f, product)  # f²/2 is the larger part: not rounded before the sum
 
 
 def _log_sum(lanes: Lanes, dtype: str, e: ir.Value, f: ir.Value, lead: ir.Value, low: ir.Value | None) -> ir.Value:
@@ -101,9 +101,3 @@ def log1p(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
     y = lanes.select(lanes.lt(x, infinity), lanes.copysign(y, x), x)  # the sign of x: keeps -0
     pole = lanes.select(lanes.eq(x, lanes.neg(one)), lanes.const(dtype, -INFINITY), lanes.const(dtype, NAN))
     return lanes.select(lanes.gt(x, lanes.neg(one)), y, pole)
-
-
-def log1p_unit(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
-    """log(1 + x) for 0 ≤ x ≤ 1, or NaN: x + x² P(x - ½), without taking x apart."""
-    centered = lanes.sub(x, lanes.const(dtype, 0.5))  # around the middle its terms fall as 3^-k; around 0 they cancel
-    return lanes.fma(lanes.mul(x, x), polynomial(lanes, dtype, "log1p_unit", centered), x)
