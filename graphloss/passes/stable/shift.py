@@ -92,6 +92,8 @@ def _quotient(m: Match) -> Result:
     a = lift.factor(x.name)
     if b.alone and not a.lifted:
         return None
+    if a.is_calm and b.is_calm and not (a.pure and b.pure):
+        return None  # neither side overflows, and weights of their own decide where both vanish
     sa, sb = a.s, b.s
     if sa is not None and sb is not None and sa.name == sb.name and (a.carried or b.carried):
         sa = sb = None
@@ -258,7 +260,10 @@ RULES: Final = (
             Example(_X, lambda x: op.exp(x) / (1.0 + op.exp(x)), lambda x: op.sigmoid(x)),
             Example(_X, lambda x: (op.exp(x) - op.exp(-x)) / (op.exp(x) + op.exp(-x)), lambda x: op.tanh(x)),
         ),
-        stays=(Example(_XY, lambda x, y: op.exp(x) / y), Example(_X, lambda x: op.softmax(x, axis=1) / 2.0)),
+        stays=(
+            Example(_XY, lambda x, y: op.exp(x) / y), Example(_X, lambda x: op.softmax(x, axis=1) / 2.0),
+            Example(_XY, lambda x, y: (op.sigmoid(x) * y) / (op.sigmoid(x) + op.sigmoid(-x) * y)),
+        ),
     ),
     Rule(
         name="product-of-scaled", formula="e^s · e^t -> e^(s+t)", why="one side overflows where the other underflows",
