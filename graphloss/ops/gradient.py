@@ -18,8 +18,7 @@ from graphloss.ir.opdef import Array, Attrs, AttrSpec, OpDef, Types, register
 from graphloss.ir.operator import GRAD, JACOBIAN_DIAG
 from graphloss.ir.printer import type_text
 from graphloss.ir.reach import reach
-from graphloss.ir.tensor import apply, using
-from graphloss.ir.tensor import Tensor
+from graphloss.ir.tensor import Tensor, apply, using
 from graphloss.ir.types import TensorType
 from graphloss.ir.variable import GRAD_SUFFIX, Variable
 
