@@ -21,5 +21,5 @@ def test_overlap_of_a_softmax_at_huge_logits() -> None:
     feed = {"x": np.array([[[1e4, -1e4], [-1e4, 1e4]]], "float32"), "t": np.array([[[0, 1], [1, 0]]], "float32")}
     value, slope = gl.Executor().run(main, feed, [loss, gradient])
     assert value == 2.0
-    assert np.array_equal(slope, np.zeros((1, 2, 2), "float32")), "every mask is missed altogether, whatever moves a little"
-    assert "quotient-of-scaled" not in gl.explain(main, [loss, gradient]).rules
+    assert np.array_equal(slope, np.zeros((1, 2, 2), "float32")), "both masks are missed, whatever moves a little"
+    assert "quotient-of-scaled" not in gl.explain(main, [loss]).rules
