@@ -23,7 +23,6 @@ from graphloss.schedule.kernel import (
     Total,
 )
 
-
 INLINE_LIMIT: Final = 40  # long functions of one kernel; losses have fewer than a dozen
 
 

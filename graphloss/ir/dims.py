@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -115,6 +116,10 @@ def floordiv(a: Dim, b: Dim) -> Dim:
     """a // b; a plain polynomial where every term divides exactly."""
     if isinstance(a, int) and isinstance(b, int):
         return a // b
+    if isinstance(b, int) and b > 1 and isinstance(a, SymDim):
+        shared = math.gcd(b, *(c for _, c in a.terms))  # 16*n // 48 is n // 3
+        if shared > 1:
+            a, b = _build({m: c // shared for m, c in a.terms}), b // shared
     exact = exact_div(a, b)
     return exact if exact is not None else SymDim((((Call("floordiv", (a, b)),), 1),))
 
@@ -291,8 +296,9 @@ class Equations:
         return left
 
     def same(self, a: Dim, b: Dim) -> bool:
-        """Whether a == b follows from what is known."""
-        return self.canonical(a) == self.canonical(b)
+        """Whether a == b follows from what is known, or was recorded itself."""
+        left, right = self.canonical(a), self.canonical(b)
+        return left == right or (left, right) in self._seen or (right, left) in self._seen
 
 
 def lone(d: Dim) -> str | None:
