@@ -15,10 +15,13 @@ LOG2_E: Final = 1.0 / math.log(2.0)
 _EXP_RANGE: Final = {"float32": (-104.5, 89.0), "float64": (-746.0, 710.0)}
 _EXP2_RANGE: Final = {"float32": (-151.0, 128.0), "float64": (-1076.0, 1024.0)}
 _EXPM1_FLOOR: Final = {"float32": -18.0, "float64": -38.0}  # expm1 is -1 from here down
-# The remainder is taken from log(¾) to log(1½): then e^r - 1 is rounded to at most a quarter of what the sum 1 + (e^r - 1)
-# is rounded to, below 1 as well as above, and in expm1 it is at most half of what it is added to.
+# The remainder is taken from log(¾) to log(1½): then e^r - 1 is at most a quarter below 1 and half above, and rounded
+# to a quarter of what its sum with 1 is rounded to; in expm1 it is at most half of what it is added to.
 _BIAS: Final = 0.5 - math.log2(1.5)
 _TANH_SPLIT: Final = 0.8
+# Where P of softplus is centred: near ½ its terms fall as 3^-k, around 0 they cancel; at 7/16 its coefficients happen
+# to be close to float32 numbers.
+_SOFTPLUS_CENTER: Final = {"float32": 0.4375, "float64": 0.5}
 
 
 def _clamp(lanes: Lanes, dtype: str, x: ir.Value, low: float, high: float) -> ir.Value:
@@ -77,7 +80,7 @@ def expm1(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
 def sigmoid(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
     """1 / (1 + e^-x), from s = e^-|x| so that neither end overflows or loses digits.
 
-    With q = s / (1 + s) it is 1 - q, or for negative x s - s q: there the rounding of 1 + s only reaches the small term.
+    With q = s / (1 + s) it is 1 - q, or s - s q for negative x: the rounding of 1 + s only reaches the small term.
     """
     one = lanes.const(dtype, 1.0)
     small = exp_nonpositive(lanes, dtype, lanes.neg(lanes.abs(x)))
@@ -86,19 +89,23 @@ def sigmoid(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
 
 
 def softplus(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
-    """log(1 + e^x) = max(x, 0) + log(1 + s), s = e^-|x|, with log(1 + s) = s + s² P(s - ½).
+    """log(1 + e^x) = max(x, 0) + log(1 + s), s = e^-|x|, with log(1 + s) = s + s² P(s), without taking 1 + s apart.
 
-    s = 2^n + 2^n v stays in these two parts, of which the first is added last: neither the rounding of s nor that of
-    log(1 + s) gets into the result whole.
+    In float64 s = 2^n + 2^n v stays in these two parts, of which the first is added last: then neither the rounding of
+    s nor that of log(1 + s) gets into the result whole.
     """
-    low = lanes.const(dtype, _EXP_RANGE[dtype][0])
-    n, r, c = _reduce(lanes, dtype, lanes.max(low, lanes.neg(lanes.abs(x))))
-    power, v = lanes.scale(lanes.const(dtype, 1.0), n), _expm1_core(lanes, dtype, r, c)
-    small = lanes.fma(v, power, power)
-    # P in powers of s - ½: their terms fall as 3^-k; in powers of s they cancel
-    series = polynomial(lanes, dtype, "log1p_unit", lanes.sub(small, lanes.const(dtype, 0.5)))
-    rest = lanes.fma(lanes.mul(small, small), series, lanes.mul(v, power))
-    return lanes.add(power, lanes.add(lanes.max(lanes.const(dtype, 0.0), x), rest))
+    exponent = lanes.neg(lanes.abs(x))
+    if dtype == "float32":
+        small = exp_nonpositive(lanes, dtype, exponent)
+        lead, rest = None, small
+    else:
+        n, r, c = _reduce(lanes, dtype, lanes.max(lanes.const(dtype, _EXP_RANGE[dtype][0]), exponent))
+        lead, v = lanes.scale(lanes.const(dtype, 1.0), n), _expm1_core(lanes, dtype, r, c)
+        small, rest = lanes.fma(v, lead, lead), lanes.mul(v, lead)
+    centered = lanes.sub(small, lanes.const(dtype, _SOFTPLUS_CENTER[dtype]))
+    rest = lanes.fma(lanes.mul(small, small), polynomial(lanes, dtype, "softplus", centered), rest)
+    y = lanes.add(lanes.max(lanes.const(dtype, 0.0), x), rest)
+    return y if lead is None else lanes.add(lead, y)
 
 
 def tanh(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
