@@ -50,6 +50,23 @@ class Code:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
+@contextmanager
+def _collector_resting() -> Iterator[None]:
+    """No garbage collection meanwhile.
+
+    A compilation makes thousands of small objects that die at its end, those of LLVM's builder in circles: if they were
+    old by then, a full collection would be due, which takes as long as the emission itself.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+@_collector_resting()
 def compile_graph(
     graph: Graph, options: CompileOptions, *, check: bool = False, primitive: Graph | None = None
 ) -> Code:
@@ -86,8 +103,7 @@ def _load(
 
     def emit() -> str:
         clock("look up")
-        with _collector_resting():
-            text = str(emit_module(kernels, table, target, segments))
+        text = str(emit_module(kernels, table, target, segments))
         clock("emit")
         return text
 
@@ -98,22 +114,6 @@ def _load(
 
 
 host_target = once(Target.host)
-
-
-@contextmanager
-def _collector_resting() -> Iterator[None]:
-    """No garbage collection meanwhile.
-
-    What LLVM's builder makes is thousands of objects in circles that all die at the end: if they were old by then, a
-    full collection would be due, which takes as long as the emission itself.
-    """
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 class _Clock:

@@ -361,6 +361,8 @@ def _grain(per_row: Dim, multiple: int) -> Dim:
 
 
 def _renumbered(action: Action, new: dict[int, int]) -> Action:
+    if all(new[a] == a for a in _args(action)):
+        return action
     if isinstance(action, Apply):
         return replace(action, args=tuple(new[a] for a in action.args))
     if isinstance(action, (IndexedLoad, Check)):
