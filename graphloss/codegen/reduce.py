@@ -15,8 +15,6 @@ from graphloss.schedule.kernel import Column, RowReduce, Total
 # float32 sums are carried in float32 over this many elements of a row and in float64 beyond: 3.7e-11 at full speed.
 BLOCK: Final = 4096
 
-INT64_MAX: Final = 2**63 - 1
-
 
 def neutral(lanes: Lanes, kind: str, dtype: str) -> ir.Value:
     """What combines with x to x, in every lane."""

@@ -47,7 +47,6 @@ class _Splitter:
     graph: Graph
     combine: dict[str, str] = field(default_factory=dict)
     finish: dict[str, Op] = field(default_factory=dict)
-    replaced: dict[str, str] = field(default_factory=dict)  # final scalars that are 1 inside the shard
 
     def __post_init__(self) -> None:
         self.batch: frozenset[str] = frozenset()
@@ -221,8 +220,6 @@ class _Splitter:
             if op.outputs[0] in ones and op.outputs[0] not in self.combine:
                 continue
             ops.append(op)
-            if op.outputs[0] in ones:
-                continue
         stand_in: dict[str, str] = {}
         types = dict(self.graph.types)
         head: list[Op] = []

@@ -35,9 +35,7 @@ class Level(IntEnum):
 class Tile:
     """How a kernel is vectorised."""
 
-    LANES_ARE_ROWS = (
-        "lanes are rows"  # row axis of a few known elements, unrolled; lanes along the last outer axis
-    )
+    LANES_ARE_ROWS = "lanes are rows"  # row axis of a few known elements, unrolled; lanes along the last outer axis
     ROWS = "rows"  # lanes along the row axis; row-level values of 16 rows are one vector
     COLUMNS = "columns"  # lanes along the inner axis; row-level values live in a scratch tile of inner positions
 

@@ -21,7 +21,6 @@ from graphloss.schedule.values import (
     Extent,
     HostCall,
     Position,
-    Producer,
     Reduction,
     Ref,
     Site,
@@ -87,7 +86,6 @@ class Lowering(Views):
         call = HostCall(op.type, form, inputs, outputs)
         self.out.values.append(call)
         for buffer, name, t in zip(outputs, op.outputs, outs, strict=True):
-            self.out.producers[buffer] = Producer(host=call)
             self.refs[name] = self.read(buffer, t.shape)
 
     def form(self, op: Op, form: forms.Form, out: TensorType) -> Ref:

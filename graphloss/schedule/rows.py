@@ -60,9 +60,8 @@ class KernelBuilder:
         self.nodes: list[Node] = []
         self.index: dict[int, int] = {}  # value id -> node
         self.buffers: dict[str, Buffer] = {}
-        self.ready: dict[
-            int, int
-        ] = {}  # node -> first pass that can use it (row level), or the pass it belongs to (element level)
+        # node -> first pass that can use it (row level), or the pass it belongs to (element level)
+        self.ready: dict[int, int] = {}
 
     def build(self) -> Built:
         g = self.group
@@ -73,11 +72,13 @@ class KernelBuilder:
         inner = self.axes.size(self.axes.inner) if self.axes.inner is not None else None
         outer = tuple(self.axes.size(a) for a in self.axes.outer)
         self.tile = self._tile(outer, row_size, inner)
-        alias = dict(g.external.items())
-        for v in values:
-            self._value(v, alias)
-        roots = [self._store_plan(r, alias) for r in g.roots]
-        partials = self._partials(row_size, inner, outer, alias)
+        for vid, read in g.external.items():
+            self._value(read)
+            self.index[vid] = self.index[read.id]
+        for v in g.values:
+            self._value(v)
+        roots = [self._store_plan(r) for r in g.roots]
+        partials = self._partials(row_size, outer)
         self._stores(roots)
         passes = 1 + max(
             (n.at[0] for n in self.nodes if n.level == Level.ELEMENT or isinstance(n.action, RowReduce)), default=-1
@@ -143,7 +144,7 @@ class KernelBuilder:
         self.buffers.setdefault(buffer, self.s.lowered.buffers[buffer])
         return Access(buffer, offset, self.axes.strides(strides))
 
-    def _value(self, v: Value, alias: dict[int, Read]) -> None:
+    def _value(self, v: Value) -> None:
         if v.id in self.index:
             return
         if isinstance(v, Constant):
@@ -153,7 +154,7 @@ class KernelBuilder:
         elif isinstance(v, Position):
             node = self._position(v)
         elif isinstance(v, Read):
-            node = self._read(v, alias)
+            node = self._read(v)
         elif isinstance(v, Checked):
             node = self._check(v)
         elif isinstance(v, Call):
@@ -167,11 +168,8 @@ class KernelBuilder:
         else:
             raise UnsupportedError(f"the scheduler has no node for {type(v).__name__}")
         self.index[v.id] = node
-        for vid, read in alias.items():
-            if read is v:
-                self.index[vid] = node
 
-    def _read(self, v: Read, alias: dict[int, Read]) -> int:
+    def _read(self, v: Read) -> int:
         strides = self.atoms.strides(v.strides)
         access = self._access(v.buffer, v.offset, strides)
         if v.deps:
@@ -240,15 +238,13 @@ class KernelBuilder:
 
     # --- what leaves the kernel
 
-    def _store_plan(self, root: Root, alias: dict[int, Read]) -> tuple[int, Access, Level]:
+    def _store_plan(self, root: Root) -> tuple[int, Access, Level]:
         strides = self.atoms.strides(root.strides)
         node = self._arg(root.value)
         level = max(self.nodes[node].level, self._level(frozenset(strides)))
         return node, self._access(root.buffer, root.offset, strides), level
 
-    def _partials(
-        self, row: Dim | None, inner: Dim | None, outer: tuple[Dim, ...], alias: dict[int, Read]
-    ) -> dict[int, Buffer]:
+    def _partials(self, row: Dim | None, outer: tuple[Dim, ...]) -> dict[int, Buffer]:
         found: dict[int, Buffer] = {}
         chunks = self.chunks(outer, row)
         for vid, v in self.group.partials.items():

@@ -49,7 +49,7 @@ class Staged:
     frame: dict[int, Frame | None] = field(default_factory=dict)
     total: set[int] = field(default_factory=set)
     column: set[int] = field(default_factory=set)
-    host_level: dict[int, int] = field(default_factory=dict)  # by id() of the call's position in order
+    host_level: dict[int, int] = field(default_factory=dict)  # by position in order
     root_place: dict[int, tuple[Place, Frame | None]] = field(default_factory=dict)  # by position in order
 
     def is_leaf(self, v: Value) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from graphloss.ir.dims import Dim
@@ -117,11 +117,3 @@ class Ref:
     @property
     def atoms(self) -> tuple[int, ...]:
         return tuple(a for d in self.dims for a in d)
-
-
-@dataclass(slots=True)
-class Producer:
-    """What fills a buffer: stores by kernels, or a host call."""
-
-    roots: list[Root] = field(default_factory=list)
-    host: HostCall | None = None

@@ -14,7 +14,7 @@ from graphloss.ir.types import TensorType
 from graphloss.schedule.atoms import Atoms
 from graphloss.schedule.index import rebase
 from graphloss.schedule.kernel import Buffer
-from graphloss.schedule.values import Call, Constant, HostCall, Producer, Read, Ref, Root, Site, Value
+from graphloss.schedule.values import Call, Constant, HostCall, Read, Ref, Root, Site, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,6 @@ class Lowered:
     atoms: Atoms = field(default_factory=Atoms)
     values: list[Value | HostCall | Root] = field(default_factory=list)  # in topological order
     buffers: dict[str, Buffer] = field(default_factory=dict)
-    producers: dict[str, Producer] = field(default_factory=dict)
     sites: list[Site] = field(default_factory=list)
     nonempty: list[NonEmpty] = field(default_factory=list)
     results: dict[str, str] = field(default_factory=dict)  # graph value -> buffer
@@ -114,7 +113,6 @@ class Workspace:
         steps = row_major(shape) if strides is None else tuple(strides)
         pairs = [p for atoms, step in zip(ref.dims, steps, strict=True) for p in spread(self.atoms, atoms, step)]
         root = Root(ref.value, buffer, offset, tuple(pairs))
-        self.out.producers.setdefault(buffer, Producer()).roots.append(root)
         self.out.values.append(root)
 
     def materialise(self, ref: Ref, shape: tuple[Dim, ...]) -> str:
