@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy.typing as npt
 
 from graphloss.ir.dims import Dim
+from graphloss.ir.loops import Nest
 from graphloss.ir.scalar import Expr
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -128,6 +129,18 @@ class Host:
     fn: Callable[[tuple[Array, ...], tuple[tuple[int, ...], ...]], tuple[Array, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class Loops:
+    """A loop nest on whole arrays: its inputs are the operands, its outputs the results, in their order.
+
+    `sizes` are those of the nest, as dimensions of the operands.
+    """
+
+    nest: Nest
+    sizes: tuple[Dim, ...]
+
+
 Form: TypeAlias = (
-    Map | Reduce | Expand | Reshape | Transpose | Slice | Pick | Gather | Iota | Fill | InRange | Within | Concat | Host
-)
+    Map | Reduce | Expand | Reshape | Transpose | Slice | Pick | Gather | Iota | Fill | InRange | Within | Concat | Loops
+    | Host
+)  # fmt: skip
