@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphloss import ops
-from graphloss.errors import AttrError, ShapeError
+from graphloss.errors import ArgumentTypeError, AttrError, ShapeError
 from graphloss.ir.dims import Dim
 from graphloss.ir.tensor import Tensor
 from graphloss.layers.helper import activated, layer_function
+from graphloss.losses import checks
 
 
 @layer_function
@@ -118,6 +119,37 @@ def gather(input: Tensor, index: Tensor, overwrite: bool = True) -> Tensor:
 def gather_nd(input: Tensor, index: Tensor, name: str | None = None) -> Tensor:
     """input[index[i, 0], index[i, 1], …]."""
     return ops.gather_nd(input, index)
+
+
+@layer_function
+def scatter(input: Tensor, index: Tensor, updates: Tensor, name: str | None = None, overwrite: bool = True) -> Tensor:
+    """`input` with the rows that `index` ([N] or [N, 1]) names set to those of `updates`.
+
+    Where a row is named more than once, the last of its updates stands; with overwrite=False it becomes their sum
+    (what `input` holds there goes, in both). The gradient goes to what is in the result: an update that another one
+    replaced gets 0, and so does a row of `input` that is named.
+
+    Raises:
+        LabelError (in the run): an index outside [0, rows). ShapeError: updates is not [N, …] as `input` is [rows, …].
+        DtypeError: updates has another dtype than input.
+
+    Source: PaddlePaddle 1.8, layers.scatter; its loop over the index gives the order.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x, u = gl.layers.ones([3, 1], "float32"), gl.layers.assign(np.array([[5.0], [6.0], [7.0]], "float32"))
+        ...     i = gl.layers.assign(np.array([2, 0, 2]))
+        ...     print(gl.layers.scatter(x, i, u).numpy().tolist())
+        ...     print(gl.layers.scatter(x, i, u, overwrite=False).numpy().tolist())
+        [[6.0], [1.0], [7.0]]
+        [[6.0], [1.0], [12.0]]
+    """
+    if not isinstance(overwrite, bool):
+        raise ArgumentTypeError("scatter: overwrite is a flag", "bool", type(overwrite).__name__)
+    operands = (input, "input"), (index, "index"), (updates, "updates")
+    x, i, u = (checks.tensor(value, what, "scatter") for value, what in operands)
+    return ops.scatter(x, i, u, add=not overwrite)
 
 
 @layer_function

@@ -26,7 +26,7 @@ from graphloss.ops.define import unbroadcast
 from graphloss.ops.deviance import tweedie_deviance
 from graphloss.ops.documented import binary_cross_entropy, clamped_log, detach, require_nonzero
 from graphloss.ops.elementwise import add, div, floordiv, maximum, minimum, mod, mul, pow, sub
-from graphloss.ops.index import check_index, gather, gather_nd, one_hot, pick, place, scatter_add
+from graphloss.ops.index import check_index, gather, gather_nd, one_hot, pick, place
 from graphloss.ops.literal import literal
 from graphloss.ops.logic import (
     clamp_max,
@@ -60,6 +60,7 @@ from graphloss.ops.reduce import (
     reduce_prod,
     reduce_sum,
 )
+from graphloss.ops.scatter import scatter, scatter_add
 from graphloss.ops.shape import (
     broadcast_to,
     concat,
@@ -215,6 +216,7 @@ __all__ = [
     "round",
     "rsqrt",
     "scale",
+    "scatter",
     "scatter_add",
     "selu",
     "sigmoid",

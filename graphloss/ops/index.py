@@ -1,4 +1,4 @@
-"""Ops that take elements by index, and their gradients."""
+"""Ops that take elements by index, and their gradients; `scatter` holds those that put them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from graphloss import ops
 from graphloss.errors import LabelError, ShapeError
 from graphloss.ir import dims
 from graphloss.ir.dims import Dim, Equations
-from graphloss.ir.forms import Gather, Host, InRange, Pick
+from graphloss.ir.forms import Gather, InRange, Pick
 from graphloss.ir.opdef import Array, Attrs, AttrSpec, Sample, Types
 from graphloss.ir.tensor import Tensor, apply, cast
 from graphloss.ir.types import TensorType
@@ -195,7 +195,7 @@ def _gather_vjp(
     operands: Sequence[Tensor], outputs: Sequence[Tensor], g: Sequence[Tensor | None], attrs: Attrs
 ) -> tuple[Tensor | None, ...]:
     assert g[0] is not None
-    return scatter_add(operands[1], g[0], operands[0].type.shape), None
+    return ops.scatter_add(operands[1], g[0], operands[0].type.shape), None
 
 
 define(
@@ -207,46 +207,6 @@ define(
         Sample((rng.normal(size=(5, 2)), np.zeros((0,), np.int64))),
     ],
     summary="The rows that the index names, along axis 0; indices are checked.", formula="out[i] = x[index[i]]",
-)  # fmt: skip
-
-
-def _scatter_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
-    index, updates = types
-    shape = tuple(attrs["shape"])
-    rules.expect(index, "int", "the index")
-    rules.expect(updates, "number", "the updates")
-    if not shape:
-        raise ShapeError("scatter_add adds to rows", "a rank of 1 or more", "rank 0")
-    rules.equal_shapes(updates.shape, index.shape + shape[1:], equations, "scatter_add")
-    return (updates.with_shape(shape),)
-
-
-def _scatter(index: Array, updates: Array, shape: tuple[int, ...]) -> Array:
-    check("scatter_add", index, shape[0])
-    out = np.zeros(shape, np.float64 if updates.dtype.kind == "f" else updates.dtype)
-    np.add.at(out, index, updates)  # in index order: the same bits each time
-    return out.astype(updates.dtype)
-
-
-def _scatter_vjp(
-    operands: Sequence[Tensor], outputs: Sequence[Tensor], g: Sequence[Tensor | None], attrs: Attrs
-) -> tuple[Tensor | None, ...]:
-    assert g[0] is not None
-    return None, apply("gather", (g[0], operands[0]), {})[0]
-
-
-define(
-    "scatter_add", ("index", "updates"), _scatter_infer, _scatter, attrs=(AttrSpec("shape", "shape"),), linear=True,
-    ulp=1,
-    lower=lambda t, o, a: Host(lambda arrays, shapes: (_scatter(arrays[0], arrays[1], shapes[0]),)),
-    vjp=_scatter_vjp,
-    samples=lambda rng: [
-        Sample((np.array([4, 0, 4, 2]), rng.normal(size=(4, 3))), {"shape": (5, 3)}),
-        Sample((rng.integers(0, 5, (2, 3)), rng.normal(size=(2, 3))), {"shape": (5,)}),
-        Sample((np.zeros((0,), np.int64), np.zeros((0, 2))), {"shape": (3, 2)}),
-    ],
-    summary="Zeros of `shape` to whose rows the updates are added; repeated indices add up, in order.",
-    formula="out[index[i]] += updates[i]",
 )  # fmt: skip
 
 
@@ -277,11 +237,6 @@ def gather(x: Tensor, index: Tensor) -> Tensor:
     if index.type.rank == 2 and index.type.shape[1] == 1:
         index = ops.squeeze(index, 1)
     return apply("gather", (x, index), {})[0]
-
-
-def scatter_add(index: Tensor, updates: Tensor, shape: Sequence[Dim]) -> Tensor:
-    """Zeros of `shape` with updates[i] added to row index[i]."""
-    return apply("scatter_add", (index, updates), {"shape": tuple(shape)})[0]
 
 
 def gather_nd(x: Tensor, index: Tensor) -> Tensor:

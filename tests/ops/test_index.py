@@ -17,7 +17,7 @@ def t(values: object, dtype: str | None = None) -> NumpyTensor:
 
 
 @pytest.mark.parametrize("bad", [10, -1])
-@pytest.mark.parametrize("what", ["pick", "one_hot", "gather", "scatter_add"])
+@pytest.mark.parametrize("what", ["pick", "one_hot", "gather", "scatter_add", "scatter"])
 def test_an_index_out_of_range_is_named(what: str, bad: int) -> None:
     x, index = NumpyTensor(np.zeros((9, 10))), NumpyTensor(np.array([0, 1, 2, 3, 4, 5, 6, bad, bad]))
     rows = NumpyTensor(np.zeros((10, 2)))
@@ -26,6 +26,7 @@ def test_an_index_out_of_range_is_named(what: str, bad: int) -> None:
         "one_hot": lambda: ops.one_hot(index, 10),
         "gather": lambda: ops.gather(rows, index),
         "scatter_add": lambda: ops.scatter_add(index, NumpyTensor(np.zeros(9)), (10,)),
+        "scatter": lambda: ops.scatter(rows, index, NumpyTensor(np.zeros((9, 2)))),
     }
     with using(NumpyMode()), pytest.raises(LabelError) as e:
         calls[what]()
