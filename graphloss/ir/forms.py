@@ -141,6 +141,6 @@ class Loops:
 
 
 Form: TypeAlias = (
-    Map | Reduce | Expand | Reshape | Transpose | Slice | Pick | Gather | Iota | Fill | InRange | Within | Concat | Loops
-    | Host
+    Map | Reduce | Expand | Reshape | Transpose | Slice | Pick | Gather | Iota | Fill | InRange | Within | Concat
+    | Loops | Host
 )  # fmt: skip
