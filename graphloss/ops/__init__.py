@@ -60,6 +60,13 @@ from graphloss.ops.reduce import (
     reduce_prod,
     reduce_sum,
 )
+from graphloss.ops.samplers import (
+    alias_table,
+    sample_alias,
+    sample_log_uniform,
+    sample_log_uniform_unique,
+    sample_uniform,
+)
 from graphloss.ops.scatter import scatter, scatter_add
 from graphloss.ops.shape import (
     broadcast_to,
@@ -123,6 +130,7 @@ __all__ = [
     "abs",
     "acos",
     "add",
+    "alias_table",
     "argmax",
     "argmin",
     "argsort",
@@ -215,6 +223,10 @@ __all__ = [
     "reshape",
     "round",
     "rsqrt",
+    "sample_alias",
+    "sample_log_uniform",
+    "sample_log_uniform_unique",
+    "sample_uniform",
     "scale",
     "scatter",
     "scatter_add",

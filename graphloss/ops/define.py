@@ -52,10 +52,13 @@ def define(
     expand: Expand | None = None,
     early: bool = False, vjp: Vjp | None = None, no_vjp: str = "", linear: bool = False, variadic: bool = False,
     random: bool = False, row_axis: Callable[[Attrs], int] | None = None, samples: Samples | None = None,
-    ulp: float = 4.0,
+    ulp: float = 4.0, outputs: tuple[str, ...] = ("out",),
     summary: str = "", formula: str = "", source: str = "",
 ) -> OpDef:  # fmt: skip
-    """Registers an op of one output. `reference` is called with the arrays one by one, then the attributes by name."""
+    """Registers an op, of one output unless `outputs` names several.
+
+    `reference` is called with the arrays one by one, then the attributes by name.
+    """
 
     def call(arrays: Sequence[Array], values: Attrs) -> tuple[Array, ...]:
         out = reference(*arrays, **values)
@@ -63,9 +66,9 @@ def define(
 
     return register(
         OpDef(
-            name, inputs, infer, quiet(call), attrs, scalar=scalar, lower=lower, expand=expand, early=early, vjp=vjp,
-            no_vjp=no_vjp, linear=linear, variadic=variadic, random=random, row_axis=row_axis, samples=samples, ulp=ulp,
-            summary=summary, formula=formula, source=source,
+            name, inputs, infer, quiet(call), attrs, outputs, scalar=scalar, lower=lower, expand=expand, early=early,
+            vjp=vjp, no_vjp=no_vjp, linear=linear, variadic=variadic, random=random, row_axis=row_axis,
+            samples=samples, ulp=ulp, summary=summary, formula=formula, source=source,
         )
     )  # fmt: skip
 

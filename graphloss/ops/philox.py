@@ -62,8 +62,28 @@ def gauss(n: int, seed: int, step: int) -> Array:
     return np.stack([radius * cos, radius * sin], axis=1).reshape(-1)[:n]
 
 
+def log_uniform(n: int, seed: int, step: int, classes: int) -> Array:
+    """n classes, int64: class c of probability ln((c+2)/(c+1)) / ln(classes+1)."""
+    log_range = float(_log(np.array([classes + 1.0]))[0])
+    power = np.floor(_exp(log_range * unit(n, seed, step))).astype(np.int64)
+    result: Array = (power - 1) % classes  # rounding may reach classes + 1
+    return result
+
+
+def _exp(x: Array) -> Array:
+    """e ** x for moderate x: a series on half of ln 2 each side of 0, times a power of two."""
+    n = np.rint(x * (1 / math.log(2)))
+    high, low = 0.693147180369123816490, 1.90821492927058770002e-10  # ln 2; n times its first part is exact
+    rest = (x - n * high) - n * low
+    series = np.ones_like(x)
+    for k in range(17, 0, -1):
+        series = series * rest / k + 1.0
+    result: Array = np.ldexp(series, n.astype(np.int64))
+    return result
+
+
 def _log(x: Array) -> Array:
-    """ln x for x in (0, 1]: 2 atanh of (m - 1) / (m + 1), m in [√½, √2)."""
+    """ln x for x > 0: 2 atanh of (m - 1) / (m + 1), m in [√½, √2)."""
     m, e = np.frexp(x)
     low = m < math.sqrt(0.5)
     m, e = np.where(low, 2 * m, m), np.where(low, e - 1, e)

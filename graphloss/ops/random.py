@@ -24,14 +24,17 @@ ATTRS = (AttrSpec("shape", "shape"), AttrSpec("dtype", "dtype", "float32"), Attr
 Draw = Callable[[int, int, int, Attrs], Array]
 
 
+def check_stream(steps: Types, seed: int) -> None:
+    """Raises unless `steps`, the last operands of a random op, are none or one step, and the seed is one."""
+    if len(steps) > 1 or (steps and (steps[0].dtype != "int64" or steps[0].shape)):
+        raise ShapeError("a random op takes at most one operand, its step", "i64[]", ", ".join(str(t) for t in steps))
+    if not 0 <= seed < 1 << 63:
+        raise AttrError("the seed is out of range", "0 <= seed < 2**63", seed)
+
+
 def _infer(low: str, high: str) -> Callable[[Types, Attrs, Equations], tuple[TensorType, ...]]:
     def infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
-        if len(types) > 1 or (types and (types[0].dtype != "int64" or types[0].shape)):
-            raise ShapeError(
-                "a random op takes at most one operand, its step", "i64[]", ", ".join(str(t) for t in types)
-            )
-        if not 0 <= attrs["seed"] < 1 << 63:
-            raise AttrError("the seed is out of range", "0 <= seed < 2**63", attrs["seed"])
+        check_stream(types, attrs["seed"])
         if high and not attrs[low] <= attrs[high]:
             raise AttrError(f"{low} is above {high}", f"{low} <= {high}", f"{attrs[low]} and {attrs[high]}")
         out = TensorType(attrs["dtype"], tuple(attrs["shape"]))

@@ -137,7 +137,7 @@ def test_vjp_is_the_derivative(name: str) -> None:
     op = OPS[name]
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     for s in samples_of(op):
-        (out,) = op.reference(s.inputs, s.attrs)
+        out, *_ = op.reference(s.inputs, s.attrs)
         if out.dtype != np.float64:
             with using(NumpyMode()):
                 if out.dtype.kind != "f":
