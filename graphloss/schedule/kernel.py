@@ -242,7 +242,8 @@ class CheckSite:
     how to show the position.
 
     A position unravels over `axes`; the tensor's own linear index is the sum of axis index * stride over `strides`,
-    and unravels over `shape`.
+    and unravels over `shape`. `expected`, where a loop nest checks, says what should stand there, with `sizes` in
+    braces.
     """
 
     op: str
@@ -253,6 +254,8 @@ class CheckSite:
     axes: tuple[Dim, ...] = ()
     strides: tuple[Dim, ...] = ()
     interval: Within | None = None
+    expected: str = ""
+    sizes: tuple[tuple[str, Dim], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

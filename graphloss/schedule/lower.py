@@ -9,17 +9,22 @@ from graphloss.ir import dims as d
 from graphloss.ir import forms
 from graphloss.ir.dims import Dim
 from graphloss.ir.graph import Op
+from graphloss.ir.loop_live import checks, without
+from graphloss.ir.loops import INPUT, OUTPUT, SCRATCH, Nest
 from graphloss.ir.opdef import get
 from graphloss.ir.printer import op_text
 from graphloss.ir.scalar import Expr, arg
 from graphloss.ir.types import TensorType
 from graphloss.schedule.index import reindex
+from graphloss.schedule.kernel import CheckSite
+from graphloss.schedule.nest import chunk_count, dimension
 from graphloss.schedule.origin import origin
 from graphloss.schedule.values import (
     Checked,
     Dims,
     Extent,
     HostCall,
+    NestCall,
     Position,
     Reduction,
     Ref,
@@ -77,16 +82,57 @@ class Lowering(Views):
         form = definition.lower(types, outs, op.attr)
         if isinstance(form, forms.Host):
             self.host(op, form, outs)
+        elif isinstance(form, forms.Loops):
+            self.loops(op, form, outs)
         else:
             self.refs[op.outputs[0]] = self.form(op, form, outs[0])
 
     def host(self, op: Op, form: forms.Host, outs: list[TensorType]) -> None:
         inputs = tuple(self.materialise(self.refs[n], self.shape(n)) for n in op.inputs)
         outputs = tuple(self.buffer(t, "temp", None) for t in outs)
-        call = HostCall(op.type, form, inputs, outputs)
+        call = HostCall(op.type, inputs, outputs, form)
         self.out.values.append(call)
         for buffer, name, t in zip(outputs, op.outputs, outs, strict=True):
             self.refs[name] = self.read(buffer, t.shape)
+
+    def loops(self, op: Op, form: forms.Loops, outs: list[TensorType]) -> None:
+        """A nest on buffers: operands in row-major order, outputs that somebody wants, scratch per chunk."""
+        results = [a.name for a in form.nest.of_kind(OUTPUT)]
+        wanted = {n for n in op.outputs if self.graph.users.get(n) or n in self.graph.results}
+        unwanted = [a for a, n in zip(results, op.outputs, strict=True) if n not in wanted]
+        nest = without(form.nest, unwanted)
+        sizes = dict(zip(nest.sizes, form.sizes, strict=True))
+        inputs = tuple(self.materialise(self.refs[n], self.shape(n)) for n in op.inputs)
+        buffers = dict(zip((a.name for a in nest.of_kind(INPUT)), inputs, strict=True))
+        types = dict(zip(results, zip(op.outputs, outs, strict=True), strict=True))
+        chunks = chunk_count(dimension(nest.extent, sizes))
+        for array in nest.arrays:
+            if array.kind == OUTPUT:
+                buffers[array.name] = self.buffer(types[array.name][1], "temp", None)
+            elif array.kind == SCRATCH:
+                shape = (chunks, *(dimension(n, sizes) for n in array.shape))
+                buffers[array.name] = self.buffer(TensorType(array.dtype, shape), "temp", None)
+        outputs = tuple(buffers[a.name] for a in nest.of_kind(OUTPUT))
+        sites = self.nest_sites(op, nest, sizes)
+        arrays = tuple(buffers[a.name] for a in nest.arrays)
+        self.out.values.append(NestCall(op.type, inputs, outputs, nest, form.sizes, arrays, sites))
+        for array in nest.of_kind(OUTPUT):
+            name, t = types[array.name]
+            self.refs[name] = self.read(buffers[array.name], t.shape)
+
+    def nest_sites(self, op: Op, nest: Nest, sizes: dict[str, Dim]) -> dict[str, CheckSite]:
+        """What a failed check of the nest reports: the array is an operand of the op."""
+        operands = dict(zip((a.name for a in nest.of_kind(INPUT)), op.inputs, strict=True))
+        text = op_text(op, self.graph.types)
+        sites: dict[str, CheckSite] = {}
+        for check in checks(nest.body):
+            source = origin(self.graph, operands[check.array])
+            axes = self.shape(operands[check.array])
+            sites[check.name] = CheckSite(
+                text, source, op.loc, 0, self.shape(source), axes, row_major(axes), None, check.expected,
+                tuple(sizes.items()),
+            )  # fmt: skip
+        return sites
 
     def form(self, op: Op, form: forms.Form, out: TensorType) -> Ref:
         if isinstance(form, forms.Map):

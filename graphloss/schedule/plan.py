@@ -23,12 +23,14 @@ from graphloss.schedule.kernel import (
 )
 from graphloss.schedule.layout import RowSplit
 from graphloss.schedule.lower import Lowering
+from graphloss.schedule.nest import NestKernel
 from graphloss.schedule.rows import Built, KernelBuilder
 from graphloss.schedule.stages import Staged, stage
-from graphloss.schedule.values import HostCall, Reduction
-from graphloss.schedule.workspace import NonEmpty
+from graphloss.schedule.values import HostCall, NestCall, Opaque, Reduction
+from graphloss.schedule.workspace import Lowered, NonEmpty
 
-Step: TypeAlias = Kernel | HostCall
+Native: TypeAlias = Kernel | NestKernel
+Step: TypeAlias = Native | HostCall
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class Plan:
     nonempty: tuple[NonEmpty, ...]
 
     @property
-    def kernels(self) -> tuple[Kernel, ...]:
-        return tuple(s for s in self.steps if isinstance(s, Kernel))
+    def kernels(self) -> tuple[Kernel | NestKernel, ...]:
+        return tuple(s for s in self.steps if not isinstance(s, HostCall))
 
 
 def schedule(graph: Graph) -> Plan:
@@ -62,24 +64,34 @@ def _schedule(graph: Graph, *, split: bool) -> Plan:
     groups = grouping.run()
     sites: list[CheckSite] = []
     steps: list[Step] = []
-    hosts = [(staged.host_level[i], x) for i, x in enumerate(staged.order) if isinstance(x, HostCall)]
+    hosts = [(staged.host_level[i], x) for i, x in enumerate(staged.order) if isinstance(x, Opaque)]
     hosts.sort(key=lambda pair: pair[0])  # one that is written later may be needed earlier
     count = 0
     for group in groups:
         while hosts and hosts[0][0] < group.place[0]:
-            steps.append(hosts.pop(0)[1])
+            steps.append(_opaque(hosts.pop(0)[1], f"n{len(steps)}", lowered, sites))
         built = KernelBuilder(staged, group, f"k{count}", sites).build()
         count += 1
         steps.append(built.kernel)
         for kernel in _finish(staged, grouping, group, built, count):
             steps.append(kernel)
             count += 1
-    steps += [h for _, h in hosts]
-    used = {b.name for s in steps if isinstance(s, Kernel) for b in s.buffers}
+    steps += [_opaque(h, f"n{len(steps) + i}", lowered, sites) for i, (_, h) in enumerate(hosts)]
+    used = {b.name for s in steps if not isinstance(s, HostCall) for b in s.buffers}
     used |= {b for s in steps if isinstance(s, HostCall) for b in (*s.inputs, *s.outputs)}
     used |= set(lowered.results.values())
     buffers = {n: b for n, b in lowered.buffers.items() if n in used or b.role == "input"}
     return Plan(tuple(steps), buffers, lowered.results, tuple(sites), tuple(lowered.nonempty))
+
+
+def _opaque(step: Opaque, name: str, lowered: Lowered, sites: list[CheckSite]) -> Step:
+    """A host call as it is; a nest with the slots of its checks."""
+    if isinstance(step, HostCall):
+        return step
+    assert isinstance(step, NestCall)
+    slots = tuple((check, len(sites) + i) for i, check in enumerate(step.sites))
+    sites += step.sites.values()
+    return NestKernel(name, step.nest, step.sizes, tuple(lowered.buffers[b] for b in step.arrays), slots)
 
 
 def _finish(staged: Staged, grouping: Grouping, group: Group, built: Built, count: int) -> list[Kernel]:

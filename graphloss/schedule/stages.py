@@ -12,7 +12,7 @@ from graphloss.schedule.values import (
     Call,
     Constant,
     Extent,
-    HostCall,
+    Opaque,
     Position,
     Read,
     Reduction,
@@ -43,7 +43,7 @@ class Staged:
     result is complete only after their kernel."""
 
     lowered: Lowered
-    order: list[Value | HostCall | Root]
+    order: list[Value | Opaque | Root]
     atoms: dict[int, frozenset[int]] = field(default_factory=dict)
     place: dict[int, Place] = field(default_factory=dict)
     frame: dict[int, Frame | None] = field(default_factory=dict)
@@ -66,8 +66,8 @@ def stage(lowered: Lowered, *, split: bool = False) -> Staged:
 # --- reductions over what the operand does not vary along, and over atoms that do not merge into one loop
 
 
-def _regular(lowered: Lowered, split: bool) -> list[Value | HostCall | Root]:
-    order: list[Value | HostCall | Root] = []
+def _regular(lowered: Lowered, split: bool) -> list[Value | Opaque | Root]:
+    order: list[Value | Opaque | Root] = []
     alias: dict[int, Value] = {}
     atoms: dict[int, frozenset[int]] = {}
     count = 1 + max((x.id for x in lowered.values if isinstance(x, Value)), default=0)
@@ -85,7 +85,7 @@ def _regular(lowered: Lowered, split: bool) -> list[Value | HostCall | Root]:
         if isinstance(item, Root):
             item.value = alias.get(item.value.id, item.value)
             order.append(item)
-        elif isinstance(item, HostCall):
+        elif isinstance(item, Opaque):
             order.append(item)
         else:
             item.deps = tuple(alias.get(x.id, x) for x in item.deps)
@@ -183,7 +183,7 @@ def _levels(s: Staged) -> None:
             s.host_level[i] = late[i]
 
 
-def _late(lowered: Lowered, order: list[Value | HostCall | Root], edges: list[list[tuple[int, int]]]) -> list[int]:
+def _late(lowered: Lowered, order: list[Value | Opaque | Root], edges: list[list[tuple[int, int]]]) -> list[int]:
     """The level of each item: as late as tensors that are stored allow, and otherwise where its operands are.
 
     A sum that only the loss value needs thus joins the kernel of the gradient instead of asking for one of its own.

@@ -8,6 +8,8 @@ from typing import TypeAlias
 from graphloss.ir.dims import Dim
 from graphloss.ir.forms import Host, Within
 from graphloss.ir.location import Location
+from graphloss.ir.loops import Nest
+from graphloss.schedule.kernel import CheckSite
 
 Dims: TypeAlias = tuple[tuple[int, ...], ...]  # per dimension of a tensor the atoms that index it; () for a dimension 1
 
@@ -98,13 +100,29 @@ class Root:
 
 
 @dataclass(eq=False, slots=True)
-class HostCall:
-    """A NumPy call between kernels."""
+class Opaque:
+    """A step of its own between kernels, from whole buffers to whole buffers."""
 
     op: str
-    form: Host
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+
+
+@dataclass(eq=False, slots=True)
+class HostCall(Opaque):
+    """A NumPy call."""
+
+    form: Host
+
+
+@dataclass(eq=False, slots=True)
+class NestCall(Opaque):
+    """A loop nest. `arrays` are the buffers of its arrays, in order; `sites` explain its checks, by their names."""
+
+    nest: Nest
+    sizes: tuple[Dim, ...]
+    arrays: tuple[str, ...]
+    sites: dict[str, CheckSite]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from graphloss.ir.types import TensorType
 from graphloss.schedule.atoms import Atoms
 from graphloss.schedule.index import rebase
 from graphloss.schedule.kernel import Buffer
-from graphloss.schedule.values import Call, Constant, HostCall, Read, Ref, Root, Site, Value
+from graphloss.schedule.values import Call, Constant, Opaque, Read, Ref, Root, Site, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Lowered:
     """All values of a graph, the buffers between them and what is delivered."""
 
     atoms: Atoms = field(default_factory=Atoms)
-    values: list[Value | HostCall | Root] = field(default_factory=list)  # in topological order
+    values: list[Value | Opaque | Root] = field(default_factory=list)  # in topological order
     buffers: dict[str, Buffer] = field(default_factory=dict)
     sites: list[Site] = field(default_factory=list)
     nonempty: list[NonEmpty] = field(default_factory=list)

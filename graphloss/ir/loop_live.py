@@ -1,0 +1,101 @@
+"""What a loop nest need not do when some of its outputs are not wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+
+from graphloss.ir import loops
+from graphloss.ir.loops import Accumulate, Apply, Assign, Check, Expr, Let, Load, Loop, Nest, Statement, Store, Use, Var
+
+
+def without(nest: Nest, unwanted: Collection[str]) -> Nest:
+    """`nest` that leaves the outputs `unwanted` unwritten, and without all that is computed for them alone.
+
+    An unwanted output that other results are read from becomes scratch-like: it stays an output. Checks always stay.
+    """
+    live = _Liveness({a.name for a in nest.of_kind(loops.OUTPUT)} - set(unwanted))
+    while live.grows(nest.body):
+        pass
+    body = live.kept(nest.body)
+    arrays = tuple(a for a in nest.arrays if a.kind == loops.INPUT or a.name in live.arrays)
+    return replace(nest, arrays=arrays, body=body)
+
+
+def loads(e: Expr) -> Iterator[Load]:
+    """The loads in an expression, inner ones too."""
+    stack: list[Expr] = [e]
+    while stack:
+        x = stack.pop()
+        if isinstance(x, Apply):
+            stack += x.args
+        elif isinstance(x, Load):
+            yield x
+            stack += [*x.index, *(y for y in (x.when, x.other) if y is not None)]
+
+
+def checks(body: Sequence[Statement]) -> Iterator[Check]:
+    """The checks of some statements and of the loops among them."""
+    for s in body:
+        if isinstance(s, Check):
+            yield s
+        elif isinstance(s, Loop):
+            yield from checks(s.body)
+
+
+def names(e: Expr) -> Iterator[str]:
+    """The names that an expression uses."""
+    stack: list[Expr] = [e]
+    while stack:
+        x = stack.pop()
+        if isinstance(x, Apply):
+            stack += x.args
+        elif isinstance(x, Load):
+            stack += [*x.index, *(y for y in (x.when, x.other) if y is not None)]
+        elif isinstance(x, Use):
+            yield x.name
+
+
+def expressions(s: Statement) -> tuple[Expr, ...]:
+    """The expressions that stand in a statement itself; not those of a loop's body."""
+    if isinstance(s, (Let, Var, Assign)):
+        return (s.value,)
+    if isinstance(s, Accumulate):
+        return (s.value,) if s.when is None else (s.value, s.when)
+    if isinstance(s, Store):
+        return (*s.index, s.value) if s.when is None else (*s.index, s.value, s.when)
+    if isinstance(s, Check):
+        return (s.value, s.ok, s.other, *s.index)
+    return (s.begin, s.end)
+
+
+class _Liveness:
+    def __init__(self, wanted: set[str]) -> None:
+        self.arrays = wanted
+        self.names: set[str] = set()
+
+    def grows(self, body: Sequence[Statement]) -> bool:
+        """Marks what live statements read, last ones first; whether anything new was marked."""
+        before = len(self.arrays) + len(self.names)
+        for s in reversed(body):
+            if isinstance(s, Loop):
+                self.grows(s.body)
+            if self._live(s):
+                for e in expressions(s):
+                    self.names.update(names(e))
+                    self.arrays.update(x.array for x in loads(e))
+        return len(self.arrays) + len(self.names) > before
+
+    def _live(self, s: Statement) -> bool:
+        if isinstance(s, Check):
+            return True
+        if isinstance(s, Store):
+            return s.array in self.arrays
+        if isinstance(s, Loop):
+            return any(self._live(x) for x in s.body)
+        return s.name in self.names
+
+    def kept(self, body: Sequence[Statement]) -> tuple[Statement, ...]:
+        return tuple(
+            replace(s, body=self.kept(s.body)) if isinstance(s, Loop) else s for s in body if self._live(s)
+        )
