@@ -21,6 +21,7 @@ from graphloss.options import CompileOptions, get_num_threads, set_num_threads
 from graphloss.param_attr import ParamAttr
 from graphloss.runtime.compiled_program import BuildStrategy, CompiledProgram, ExecutionStrategy
 from graphloss.runtime.executor import Executor
+from graphloss.runtime.lod import LoDTensor, create_lod_tensor, create_random_int_lodtensor
 from graphloss.runtime.partial import Partials, combine
 from graphloss.runtime.scope import Scope, global_scope, scope_guard
 from graphloss.version import __version__
@@ -34,6 +35,7 @@ __all__ = [
     "CompiledProgram",
     "ExecutionStrategy",
     "Executor",
+    "LoDTensor",
     "ParamAttr",
     "Parameter",
     "Partials",
@@ -48,6 +50,8 @@ __all__ = [
     "compare",
     "compile",
     "cpu_places",
+    "create_lod_tensor",
+    "create_random_int_lodtensor",
     "data",
     "default_main_program",
     "default_startup_program",

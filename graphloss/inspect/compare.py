@@ -22,6 +22,7 @@ from graphloss.runtime.arguments import check_program, feeds_of, fetches_of, mis
 from graphloss.runtime.compile import compile_graph
 from graphloss.runtime.compiled import Compiled
 from graphloss.runtime.diagnose import located
+from graphloss.runtime.lod import split_feeds
 from graphloss.runtime.scope import Scope, global_scope
 
 Array = npt.NDArray[Any]
@@ -119,7 +120,7 @@ def compare(
     graph = fixed(program.snapshot(fetches_of(fetch_list)).replace(writes=()))
     options = options or CompileOptions()
     holders = scope or global_scope()
-    fed = feeds_of(feed)
+    fed = split_feeds(program, feeds_of(feed))
     if any(n not in fed for n in graph.feeds):
         raise missing(program, fed, graph.feeds)
     values: dict[str, Array] = {n: np.asarray(fed[n]) for n in graph.feeds}

@@ -24,6 +24,7 @@ from graphloss.ir.opdef import OpDef, freeze, get
 from graphloss.ir.operator import DERIVATIVES, Operator, Write
 from graphloss.ir.parameter import Parameter
 from graphloss.ir.printer import call_text, op_text, statement_text, type_text
+from graphloss.ir.sequences import check_level
 from graphloss.ir.slots import Slots, arguments, results
 from graphloss.ir.tensor import Tensor
 from graphloss.ir.types import TensorType
@@ -102,7 +103,7 @@ class Block:
         self._check_name(name)
         if type is None and shape is not None:
             type = TensorType("float32" if dtype is None else dtypes.canonical(dtype), self._shape(name, shape))
-        lod_level, persistable = lod_level or 0, bool(persistable)
+        lod_level, persistable = check_level(lod_level, name), bool(persistable)
         old = self.vars.get(name)
         if old is not None:
             self._check_same(old, type, lod_level, persistable)
@@ -353,7 +354,7 @@ class Block:
 
     def _check_same(self, old: Variable, type: TensorType | None, lod_level: int, persistable: bool) -> None:
         same_type = type is None or (old.has_type and old.type == type)
-        if not (same_type and old.lod_level == lod_level and old.persistable == persistable):
+        if not (same_type and old.declared_lod_level == lod_level and old.persistable == persistable):
             raise AttrError(
                 f"variable {old.name!r} exists with other properties",
                 expected=old.to_string(),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from graphloss import dtypes
 from graphloss.errors import ArgumentTypeError
 from graphloss.ir.defaults import default_main_program
+from graphloss.ir.sequences import check_divisible, check_level, declare
 from graphloss.ir.variable import Variable
 
 
@@ -17,7 +18,8 @@ def data(name: str, shape: Sequence[int | None], dtype: object = "float32", lod_
         name: its name; the same name with equal properties gives the same variable.
         shape: all dimensions, the batch's too; None or -1 is one known at run time, a fresh symbol `<name>.<axis>`.
         dtype: element type; a fed array must have it, or one that it holds without loss.
-        lod_level: depth of nested sequences; 0 is a plain array.
+        lod_level: depth of nested sequences; 0 is a plain array. With 1, rows of sequences lie one after the other,
+            the first dimension is None, and the variable `<name>@LOD` holds the offsets that divide it.
 
     Returns:
         The variable; its `stop_gradient` is True.
@@ -25,7 +27,7 @@ def data(name: str, shape: Sequence[int | None], dtype: object = "float32", lod_
     Raises:
         ArgumentTypeError: `name` is no str, `shape` no list or tuple, `dtype` unknown.
         AttrError: the name exists with other properties.
-        ShapeError: a dimension is no integer ≥ 0, None or -1.
+        ShapeError: a dimension is no integer ≥ 0, None or -1; sequences whose first dimension is a number.
 
     Example:
         >>> from graphloss.ir.defaults import program_guard
@@ -74,4 +76,7 @@ def _declared(name: str, shape: Sequence[int | None], dtype: object, lod_level: 
     except ArgumentTypeError as error:
         raise error.with_op(f"data({name!r})") from None
     block = default_main_program().global_block()
-    return block.create_var(name, shape, element, lod_level=lod_level, stop_gradient=stop_gradient, is_data=True)
+    check_divisible(name, shape, check_level(lod_level, name))
+    var = block.create_var(name, shape, element, lod_level=lod_level, stop_gradient=stop_gradient, is_data=True)
+    declare(var)
+    return var

@@ -293,6 +293,11 @@ class Equations:
             if name is not None and name not in symbols(other):
                 self._value[name] = other
                 return other
+        for alone, other in ((right, left), (left, right)):
+            known = shifted(alone)
+            if known is not None and known[0] not in symbols(other):
+                self._value[known[0]] = sub(other, known[1])
+                return other
         return left
 
     def same(self, a: Dim, b: Dim) -> bool:
@@ -308,3 +313,12 @@ def lone(d: Dim) -> str | None:
         if coefficient == 1 and len(monomial) == 1 and isinstance(monomial[0], str):
             return monomial[0]
     return None
+
+
+def shifted(d: Dim) -> tuple[str, int] | None:
+    """(N, k) of a dimension N + k, one symbol and a number: a size of N + k says what N is."""
+    if isinstance(d, int):
+        return None
+    number = dict(d.terms).get((), 0)
+    name = lone(sub(d, number))
+    return None if name is None else (name, number)

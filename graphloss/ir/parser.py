@@ -3,13 +3,14 @@
 Each rule of the grammar is a method of `_Parser` with the rule's name:
 
     program   = "program" "@"name "{" line* "}"
-    line      = feed | state | where | op | write | set | fetch
+    line      = feed | state | where | op | write | set | sequences | fetch
     feed      = "feed" value ":" type
     state     = "state" value ":" type
     where     = "where" dim "==" dim string?
     op        = values "=" name "(" values? ")" attrs? ":" types ("@"role)?
     write     = "write" value "=" value
     set       = "set" value "=" value                      ; in programs only
+    sequences = "sequences" dim "=" value                  ; in programs only
     fetch     = "fetch" values
     values    = value ("," value)*
     value     = "%"name
@@ -60,6 +61,7 @@ class Parsed:
     equations: list[Equation] = field(default_factory=list)
     statements: list[Statement] = field(default_factory=list)
     kept: set[str] = field(default_factory=set)  # what a `write` line names as its target
+    sequences: dict[Dim, str] = field(default_factory=dict)  # dimension -> offsets that divide it
     fetches: tuple[str, ...] = ()
 
 
@@ -122,6 +124,7 @@ class _Parser:
             "where": self.where,
             "write": self.write,
             "set": self.set,
+            "sequences": self.sequences,
             "fetch": self.fetch,
         }
         if word.kind == "value":
@@ -196,6 +199,18 @@ class _Parser:
         target = self._write()
         if target in self._out.states:
             raise self._error(word, f"%{target} is a state", "write, for what the scope keeps")
+
+    def sequences(self) -> None:
+        word = self._words[self._at - 1]
+        if not self._whole:
+            raise self._error(word, "a graph has no variables with sequences", "a program")
+        dim = self.dim()
+        self._mark("=")
+        name = self.value()
+        type = self._out.types[name]
+        if type.dtype != "int64" or type.rank != 1:
+            raise self._error(word, "offsets are a vector of integers", "i64[S+1]", str(type))
+        self._out.sequences[dim] = name
 
     def _write(self) -> str:
         target = self._expect("value", "what is written").text

@@ -55,6 +55,10 @@ def statement_text(kind: str, target: str, value: str) -> str:
     return f"{kind} {value_text(target)} = {value_text(value)}"
 
 
+def sequences_text(dim: Dim, offsets: str) -> str:
+    return f"sequences {dim_text(dim)} = {value_text(offsets)}"
+
+
 def equation_text(equation: Equation) -> str:
     why = f" {_quoted(equation.why)}" if equation.why else ""
     return f"where {dim_text(equation.left)} == {dim_text(equation.right)}{why}"

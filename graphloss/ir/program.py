@@ -22,7 +22,7 @@ class Program:
     """Blocks of ops on named variables.
 
     `edits` counts the changes; `compiled` is a place for what was made from the program, emptied at each change.
-    `equations` hold what its ops need of symbolic dimensions.
+    `equations` hold what its ops need of symbolic dimensions; `sequences` name the offsets that divide some of them.
 
     Example:
         >>> program = Program()
@@ -34,6 +34,7 @@ class Program:
         self.name = name
         self.location = user_location()
         self.equations = Equations()
+        self.sequences: dict[Dim, str] = {}
         self.edits = 0
         self.compiled: dict[object, object] = {}
         self.scopes: dict[str, int] = {}  # how often each name scope was entered
@@ -173,6 +174,7 @@ class Program:
 
     def renamed(self, old: str, new: str) -> None:
         self._symbols = {s: (new if v == old else v) for s, v in self._symbols.items()}
+        self.sequences = {d: (new if v == old else v) for d, v in self.sequences.items()}
         self.edited()
 
     def adopt_symbols(self, other: Program) -> None:

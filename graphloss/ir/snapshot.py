@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from graphloss.errors import ArgumentTypeError, GraphlossError, VerifyError
-from graphloss.ir.dims import Equations, SymDim, lone, symbols
+from graphloss.ir.dims import Equations, SymDim, shifted, symbols
 from graphloss.ir.graph import Attr, Graph, Op
 from graphloss.ir.linear import Linear, grad_parts, linearise
 from graphloss.ir.opdef import get
@@ -136,7 +136,7 @@ def _binding_feeds(
     program: Program, ops: Sequence[Op], types: dict[str, TensorType], feeds: set[str], states: Sequence[str]
 ) -> Iterator[str]:
     """Feeds that no op reads, but whose shape binds a symbol that is used."""
-    bound = {lone(d) for n in (*feeds, *states) for d in types[n].shape}
+    bound = {s[0] for n in (*feeds, *states) for d in types[n].shape if (s := shifted(d)) is not None}
     used = {s for t in types.values() for d in t.shape for s in symbols(d)}
     used.update(s for op in ops for _, v in op.attrs for s in _symbols_of(v))
     for name in sorted(used - bound):

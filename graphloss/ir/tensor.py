@@ -66,6 +66,10 @@ class Tensor:
         """The value; eager arrays have one."""
         raise UnsupportedError(f"a {type(self).__name__} has no value yet")
 
+    def offsets(self) -> Tensor | None:
+        """Where the sequences begin that its rows are divided into, int64 [S+1]; None for a plain array."""
+        return None
+
     def backward(self) -> None:
         """Gradients by the tape; eager arrays have one."""
         raise UnsupportedError(f"a {type(self).__name__} has no tape")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphloss.ir.dims import Equations, lone
+from graphloss.ir.dims import Equations, shifted
 from graphloss.ir.graph import Op
 from graphloss.ir.operator import Operator, Write
 from graphloss.ir.parser import parse_statements
-from graphloss.ir.printer import declaration_text, equation_text, program_text, statement_text
+from graphloss.ir.printer import declaration_text, equation_text, program_text, sequences_text, statement_text
+from graphloss.ir.sequences import levels
 from graphloss.ir.variable import Variable
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def text_of_program(program: Program, with_details: bool) -> str:
     lines += [equation_text(e) for e in program.equations.recorded]
     for op in block.ops:
         lines += _statement(op, block.vars, with_details)
+    lines += [sequences_text(dim, name) for dim, name in program.sequences.items()]
     return program_text(program.name, lines)
 
 
@@ -57,9 +59,9 @@ def program_of_text(text: str, empty: Program) -> Program:
         type, fed = found.types[name], name in found.feeds
         block.create_var(name, type=type, persistable=not fed, stop_gradient=fed, is_data=fed)
         for d in type.shape:
-            symbol = lone(d)
+            symbol = shifted(d)
             if symbol is not None:
-                empty.own_symbol(symbol, name)
+                empty.own_symbol(symbol[0], name)
     for entry in found.statements:
         if isinstance(entry, Op):
             block.take(entry, [found.types[n] for n in entry.outputs])
@@ -72,4 +74,7 @@ def program_of_text(text: str, empty: Program) -> Program:
             target.persistable = True
         if entry.target != entry.value:  # else it only says that the scope keeps what the op made
             block.push(entry)
+    empty.sequences.update(found.sequences)
+    for name in found.feeds:
+        block.vars[name].lod_level = len(levels(block.vars[name]))
     return empty

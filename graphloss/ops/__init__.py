@@ -68,6 +68,7 @@ from graphloss.ops.samplers import (
     sample_uniform,
 )
 from graphloss.ops.scatter import scatter, scatter_add
+from graphloss.ops.sequences import offsets_of, with_offsets
 from graphloss.ops.shape import (
     broadcast_to,
     concat,
@@ -203,6 +204,7 @@ __all__ = [
     "neg",
     "normal",
     "not_equal",
+    "offsets_of",
     "one_hot",
     "ones_like",
     "pad",
@@ -268,6 +270,7 @@ __all__ = [
     "unstack",
     "where",
     "window",
+    "with_offsets",
     "xlogy",
     "zeros_like",
 ]

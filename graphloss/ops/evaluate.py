@@ -54,9 +54,9 @@ def bind(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, int]:
         if len(declared) != len(shape):
             raise ShapeError(f"{name} has the wrong rank", f"{graph.types[name]}", f"shape {shape}")
         for d, n in zip(declared, shape, strict=True):
-            for name in dims.symbols(d):
-                if d == dims.symbol(name):
-                    env.setdefault(name, n)
+            found = dims.shifted(d)
+            if found is not None:
+                env.setdefault(found[0], n - found[1])
     for e in graph.equations:
         known = dims.symbols(e.left) | dims.symbols(e.right)
         if known <= env.keys() and dims.evaluate(e.left, env) != dims.evaluate(e.right, env):

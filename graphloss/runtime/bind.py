@@ -29,10 +29,17 @@ def bind(
                         variable=name,
                     )
             else:
-                symbol = dims.lone(want)
-                if symbol is not None and symbol not in env:
-                    env[symbol] = have
-                    owner[symbol] = (name, axis)
+                found = dims.shifted(want)
+                if found is not None and have < found[1]:
+                    raise ShapeError(
+                        f"the value of {name!r} is too short at axis {axis}",
+                        expected=f"at least {found[1]}",
+                        got=f"{have}, of shape {list(shape)}",
+                        variable=name,
+                    )
+                if found is not None and found[0] not in env:
+                    env[found[0]] = have - found[1]
+                    owner[found[0]] = (name, axis)
     for name, shape in shapes:
         for axis, (want, have) in enumerate(zip(types[name].shape, shape, strict=True)):
             if isinstance(want, SymDim):

@@ -35,9 +35,9 @@ def _sizes(program: Program, values: Mapping[str, object]) -> dict[str, int]:
     for name, value in values.items():
         shape = program.global_block().vars[name].type.shape
         for declared, size in zip(shape, np.shape(np.asarray(value)), strict=False):
-            symbol = dims.lone(declared)
-            if symbol is not None:
-                sizes[symbol] = size
+            found = dims.shifted(declared)
+            if found is not None:
+                sizes[found[0]] = size - found[1]
     return sizes
 
 

@@ -25,6 +25,7 @@ from graphloss.runtime.compile import compile_graph
 from graphloss.runtime.compiled import Compiled
 from graphloss.runtime.compiled_program import CompiledProgram
 from graphloss.runtime.diagnose import located
+from graphloss.runtime.lod import Carried, LoDTensor, split_feeds
 from graphloss.runtime.partial import Partials, partials
 from graphloss.runtime.scope import Scope, global_scope
 
@@ -72,12 +73,29 @@ class Executor:
         feed_var_name: str = ...,
         fetch_var_name: str = ...,
         scope: Scope | None = ...,
-        return_numpy: bool = ...,
+        return_numpy: Literal[True] = ...,
         use_program_cache: bool = ...,
         return_merged: bool = ...,
         use_prune: bool = ...,
         partial: Literal[False] = ...,
     ) -> list[Array]: ...
+
+    @overload
+    def run(
+        self,
+        program: Program | CompiledProgram | None = ...,
+        feed: Feeds = ...,
+        fetch_list: Fetches = ...,
+        feed_var_name: str = ...,
+        fetch_var_name: str = ...,
+        scope: Scope | None = ...,
+        *,
+        return_numpy: Literal[False],
+        use_program_cache: bool = ...,
+        return_merged: bool = ...,
+        use_prune: bool = ...,
+        partial: Literal[False] = ...,
+    ) -> list[LoDTensor]: ...
 
     @overload
     def run(
@@ -109,7 +127,7 @@ class Executor:
         return_merged: bool = True,
         use_prune: bool = False,
         partial: bool = False,
-    ) -> list[Array] | Partials:
+    ) -> list[Array] | list[LoDTensor] | Partials:
         """Runs `program` and returns the fetched arrays, in order.
 
         Everything that has an effect runs (writes of optimisers, random ops), and what the fetches need. Persistable
@@ -118,12 +136,13 @@ class Executor:
 
         Args:
             program: default: the default main program.
-            feed: arrays by variable name. Checked by name, rank, known dimensions and dtype; converted only where
-                nothing is lost.
+            feed: arrays by variable name, or LoDTensors. Checked by name, rank, known dimensions and dtype; converted
+                only where nothing is lost.
             fetch_list: variables or names; any intermediate, a gradient `x@GRAD`, the same one twice.
             scope: where persistable variables live.
             feed_var_name, fetch_var_name, return_numpy, use_program_cache, return_merged, use_prune: as in Fluid;
                 programs are always cached, and edits are always seen.
+                With return_numpy=False each result is a LoDTensor, which has the sequences of its rows.
             partial: return the unfinished sums, counts and maxima of this batch instead, for `combine` over several
                 shards.
 
@@ -132,6 +151,8 @@ class Executor:
             ArgumentTypeError: an argument of the wrong kind.
             FeedError, ShapeError, DtypeError: a feed that is missing, unknown or does not fit.
             UnknownVariable: a fetch that the program does not have.
+            UnsupportedError: a fetch carries sequences, and `return_numpy` is True.
+            ValueRangeError: offsets of sequences that do not divide the rows.
             LabelError: an index in the data is out of range; the message names row and value.
         """
         if self._closed:
@@ -150,6 +171,8 @@ class Executor:
         feeds = feed if isinstance(feed, dict) else feeds_of(feed)
         if partial:
             return _run_partial(program, fetches_of(fetches), feeds, scope or global_scope(), options)
+        if program.sequences or not return_numpy:
+            return _run_sequences(program, fetches_of(fetches), feeds, scope, options, return_numpy)
         return _run(program, _compiled(program, fetches, options), feeds, scope)
 
 
@@ -175,6 +198,28 @@ def _compiled(program: Program, fetch_list: Sequence[object], options: CompileOp
         earlier = entries if isinstance(entries, list) else []
         program.compiled[("run", *fetches)] = [*earlier, (options, compiled)]
     return compiled
+
+
+def _run_sequences(
+    program: Program,
+    fetches: Sequence[Variable | str],
+    feeds: Mapping[str, object],
+    scope: Scope | None,
+    options: CompileOptions,
+    return_numpy: bool,
+) -> list[Array] | list[LoDTensor]:
+    """A run whose feeds may be LoDTensors; its results are, unless `return_numpy`."""
+    try:
+        fed = split_feeds(program, feeds)
+        carried = Carried(program, fetches, fed)
+        if return_numpy:
+            carried.check_plain(fetches)
+    except GraphlossError as error:
+        raise located(error, program, {}) from None
+    if return_numpy:
+        return _run(program, _compiled(program, fetches, options), fed, scope)
+    results = _run(program, _compiled(program, [*fetches, *carried.extra], options), fed, scope)
+    return carried.tensors(results, fed)
 
 
 def _run_partial(
@@ -215,5 +260,6 @@ def _run(program: Program, compiled: Compiled, feeds: Mapping[str, object], scop
     out = [results[i].copy() if again else results[i] for i, again in compiled.fetched]
     if scope is not None:
         for state, i, shared in compiled.written:
-            (scope.find_var(state) or scope.var(state)).value = results[i].copy() if shared else results[i]
+            holder = scope.find_var(state) or scope.var(state)
+            holder.value, holder.lod = results[i].copy() if shared else results[i], ()
     return out

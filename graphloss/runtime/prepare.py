@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from graphloss.errors import FeedError, UnsupportedError
 from graphloss.runtime import buffers
+from graphloss.runtime.lod import LoDTensor
 
 __all__ = ["address", "is_lossless", "prepare_array"]
 
@@ -108,6 +109,10 @@ def _array(name: str, value: object) -> npt.NDArray[Any]:
     if not (isinstance(value, (np.ndarray, np.generic)) or hasattr(value, "__array__")):
         what, hint = f"the value of {name!r} is no array", "np.asarray(value) makes one"
         raise UnsupportedError(what, "a NumPy array or a number", type(value).__name__, hint=hint, variable=name)
+    if isinstance(value, LoDTensor) and value.lod():
+        what, hint = f"the value of {name!r} has sequences, which its variable has not", "declare it with lod_level"
+        lengths = f"lengths {value.recursive_sequence_lengths()}"
+        raise FeedError(what, "a plain array", lengths, hint=hint, variable=name)
     array = np.asarray(value)
     if array.dtype.kind in "OSUMm":
         what, hint = f"the value of {name!r} holds no numbers", "np.asarray(value, dtype) makes numbers of it"

@@ -5,56 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final
-
-import numpy as np
-import numpy.typing as npt
+from typing import Final
 
 from graphloss.errors import ArgumentTypeError
-
-Array = npt.NDArray[Any]
-
-
-class Tensor:
-    """The value of one scope variable; `np.array(tensor)` reads it, `tensor.set(array)` writes it."""
-
-    __slots__ = ("_holder",)
-
-    def __init__(self, holder: Holder) -> None:
-        self._holder = holder
-
-    def set(self, array: object, place: object = None) -> None:
-        """Stores a copy of `array`; `place` is there for Fluid's sake."""
-        self._holder.value = np.array(array)
-
-    def shape(self) -> list[int]:
-        return [] if self._holder.value is None else list(self._holder.value.shape)
-
-    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
-        if self._holder.value is None:
-            raise ArgumentTypeError(
-                f"variable {self._holder.name!r} has no value yet", hint="run the startup program first"
-            )
-        return np.array(self._holder.value, dtype=dtype)
+from graphloss.runtime.lod import LoDTensor, Stored
 
 
-class Holder:
-    """A scope variable: a name and an array, or None before the first write."""
+class Holder(Stored):
+    """A scope variable: a name and an array, or None before the first write; a LoDTensor shows it."""
 
-    __slots__ = ("name", "value")
+    __slots__ = ("name",)
 
     def __init__(self, name: str) -> None:
+        super().__init__()
         self.name = name
-        self.value: Array | None = None
 
-    def get_tensor(self) -> Tensor:
-        return Tensor(self)
+    def get_tensor(self) -> LoDTensor:
+        return LoDTensor(self)
 
 
 class Scope:
     """Names with values. A child also sees its parents' names.
 
     Example:
+        >>> import numpy as np
         >>> scope = Scope()
         >>> scope.var("w").get_tensor().set([1.0, 2.0])
         >>> np.array(scope.find_var("w").get_tensor())

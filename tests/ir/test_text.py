@@ -277,7 +277,7 @@ FEED = "program @g {\n  feed %logits : f32[N, 10]\n  "
                 "line 3, column 3: no line begins like this",
                 "    ",
                 "    ^",
-                "  expected %value, feed, state, where, write, set, fetch, or }",
+                "  expected %value, feed, state, where, write, set, sequences, fetch, or }",
             ],
         ),
         (
