@@ -1,4 +1,4 @@
-"""What identifies the code of some kernels without emitting it: a text of the kernels, and one of the emitter itself.
+"""What identifies the code of some kernels without emitting it: a digest of the kernels and of the emitter's version.
 
 Two programs that differ only in the names of their variables have the same text, and so the same object code.
 """
@@ -6,34 +6,41 @@ Two programs that differ only in the names of their variables have the same text
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache as once
 from operator import attrgetter
-from pathlib import Path
 from typing import Any, Final
 
 from graphloss.codegen.target import Target
 from graphloss.ir.dims import SymDim
 from graphloss.schedule.kernel import Access, Buffer, Kernel, Level
 
-__all__ = ["identity"]
+__all__ = ["identity", "sources"]
 
+_ROOT: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_IMPORTED: Final = time.time()
+_IMPORT_SECONDS: Final = 2.0  # how long the modules before this one may have taken
 # Whatever else than the kernels decides what is emitted: this package, and what it knows of kernels.
-_SOURCES: Final = ("codegen", "schedule/kernel.py", "ir/dims.py", "ir/scalar.py", "dtypes.py")
+_EMITTER: Final = ("codegen", "schedule", "ir", "dtypes.py")
 
 
-def identity(kernels: Sequence[Kernel], target: Target, segments: Iterable[Sequence[str]]) -> str | None:
-    """A text that is equal for equal machine code of `emit_module(kernels, table, target, segments)`, for one table per
-    `kernels`; None where the sources of the emitter cannot be read, so that nobody can tell.
+def identity(
+    kernels: Sequence[Kernel], target: Target, segments: Iterable[Sequence[str]], by_rows: Iterable[int] = ()
+) -> str | None:
+    """A digest, equal for equal machine code of `emit_module(kernels, table, target, segments, by_rows)` with one table
+    per `kernels`; None where nobody can tell which version of the emitter this is.
     """
-    emitter = _emitter()
+    emitter = sources(*_EMITTER)
     if emitter is None:
         return None
     numbers = {k.name: n for n, k in enumerate(kernels)}
     calls = [[numbers[name] for name in names] for names in segments]
     write = _Writer()
-    return "\n".join((emitter, repr(target), repr(calls), *map(write.kernel, kernels)))
+    text = "\n".join((emitter, repr(target), repr(calls), repr(sorted(by_rows)), *map(write.kernel, kernels)))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class _Writer:
@@ -93,17 +100,29 @@ class _Writer:
 
 
 @once
-def _emitter() -> str | None:
-    """A digest of the emitter's sources, so that code that an older one made is never taken for its own."""
-    root = Path(__file__).parent.parent
-    digest = hashlib.sha256()
+def sources(*names: str) -> str | None:
+    """What tells these folders and files of the package from their other versions: names, sizes and times of change, as
+    for Python's own byte code.
+
+    None where nobody can tell: they cannot be listed (a package in an archive, say), or one is younger than this
+    process, which then runs an older text.
+    """
+    digest = hashlib.sha256(_ROOT.encode())
     try:
-        for name in _SOURCES:
-            path = root / name
-            for file in sorted(path.rglob("*.py")) if path.is_dir() else (path,):
-                content = file.read_bytes()
-                digest.update(f"{file.relative_to(root)} {len(content)}\n".encode())
-                digest.update(content)
-    except OSError:  # a package in an archive, say
+        for path, about in _files(os.path.join(_ROOT, name) for name in names):
+            if about.st_mtime > _IMPORTED - _IMPORT_SECONDS:
+                return None
+            digest.update(f"{path} {about.st_size} {about.st_mtime_ns}\n".encode())
+    except OSError:
         return None
     return digest.hexdigest()
+
+
+def _files(paths: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
+    for path in paths:
+        if path.endswith(".py"):
+            yield path, os.stat(path)
+            continue
+        with os.scandir(path) as listing:
+            inside = [e.path for e in listing if e.name.endswith(".py") or (e.is_dir() and e.name != "__pycache__")]
+        yield from _files(sorted(inside))

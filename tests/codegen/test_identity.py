@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,15 @@ from graphloss.ir.dims import Dim
 from graphloss.schedule.kernel import Access, Apply, Buffer, Const, Kernel, Level, Load, Node, RowReduce, Store, Tile
 
 HERE = Target.host()
+
+
+@pytest.fixture(autouse=True)
+def emitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version of the emitter that does not change while somebody writes to its files."""
+    monkeypatch.setattr(module, "sources", lambda *names: "this one")
+
+
+_sources = module.sources.__wrapped__
 
 
 def kernel(x: str = "x", out: str = "out", n: Dim | None = None, scale: float = 2.0, name: str = "k0") -> Kernel:
@@ -94,17 +105,44 @@ def test_symbols_and_buffers_are_shared_between_kernels() -> None:
 
 def test_the_emitter_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     before = text(kernel())
-    monkeypatch.setattr(module, "_emitter", lambda: "another")
+    monkeypatch.setattr(module, "sources", lambda *names: "another")
     assert text(kernel()) != before
-    monkeypatch.setattr(module, "_emitter", lambda: None)
+    monkeypatch.setattr(module, "sources", lambda *names: None)
     assert text(kernel()) is None
 
 
-def test_digest_of_the_emitter_depends_on_its_sources(monkeypatch: pytest.MonkeyPatch) -> None:
-    digest = module._emitter.__wrapped__
-    first = digest()
-    assert first == digest()
-    monkeypatch.setattr(module, "_SOURCES", ("codegen",))
-    assert digest() != first
-    monkeypatch.setattr(module, "_SOURCES", ("no/such.py",))
-    assert digest() is None
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of two files, older than this process."""
+    for name in ("one.py", "folder/two.py", "folder/deeper/three.py", "folder/__pycache__/two.py", "folder/note.txt"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("x = 1\n")
+        os.utime(file, (1000, 1000))
+    monkeypatch.setattr(module, "_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def test_sources_of_a_version(package: Path) -> None:
+    look = _sources
+    first = look("one.py", "folder")
+    assert first is not None and first == look("one.py", "folder")
+    assert first not in (look("folder"), look("one.py"))
+    (package / "folder/note.txt").write_text("no source")
+    (package / "folder/__pycache__/two.py").write_text("no source")
+    assert look("one.py", "folder") == first
+    assert look("no/such.py") is None
+
+
+@pytest.mark.parametrize("name", ["one.py", "folder/two.py", "folder/deeper/three.py"])
+def test_a_change_of_the_sources_is_seen(package: Path, name: str) -> None:
+    look = _sources
+    before = look("one.py", "folder")
+    (package / name).write_text("x = 20\n")
+    assert look("one.py", "folder") is None, "younger than this process: nobody can tell which text runs"
+    os.utime(package / name, (1000, 1000))
+    longer = look("one.py", "folder")
+    (package / name).write_text("x = 30\n")
+    os.utime(package / name, (1001, 1001))
+    assert None not in (before, longer)
+    assert len({before, longer, look("one.py", "folder")}) == 3
