@@ -23,6 +23,7 @@ def cloned(source: Program, empty: Program, for_test: bool) -> Program:
     """
     block, old = empty.global_block(), source.global_block()
     empty.location = source.location
+    empty.family = source.family
     empty.equations = Equations(tuple(source.equations.recorded))
     empty.random_seed = source.random_seed
     empty.adopt_symbols(source)

@@ -35,6 +35,7 @@ class Program:
         self.location = user_location()
         self.equations = Equations()
         self.sequences: dict[Dim, str] = {}
+        self.family = object()  # a clone has that of its original
         self.edits = 0
         self.compiled: dict[object, object] = {}
         self.scopes: dict[str, int] = {}  # how often each name scope was entered

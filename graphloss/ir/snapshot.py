@@ -66,7 +66,7 @@ def _fetched(program: Program, fetch: Tensor | str) -> str:
         return program.var(fetch).name
     if not isinstance(fetch, Variable):
         raise ArgumentTypeError("a fetch is a Variable or its name", "Variable or str", type(fetch).__name__)
-    if fetch.block.program is not program:
+    if fetch.block.program.family is not program.family:
         raise ArgumentTypeError(
             f"variable {fetch.name!r} belongs to another program",
             expected=f"a variable of {program.described}",
@@ -74,7 +74,7 @@ def _fetched(program: Program, fetch: Tensor | str) -> str:
             where=fetch.location,
             hint="run the program that the variable was built in",
         )
-    return fetch.name
+    return program.var(fetch.name).name  # of a clone, its own
 
 
 def _needed_part(op: Op, needed: set[str]) -> Op:

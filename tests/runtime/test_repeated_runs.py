@@ -48,6 +48,22 @@ def test_a_variable_of_another_program_is_refused_each_time() -> None:
     assert other is not main
 
 
+def test_a_variable_of_the_original_means_that_of_the_clone() -> None:
+    main = gl.Program()
+    with gl.program_guard(main):
+        x = gl.data("x", [None])
+        loss = gl.layers.mean(x)
+    test = main.clone(for_test=True).clone()
+    with gl.program_guard(main):
+        later = loss * 2.0
+    exe = gl.Executor()
+    for fetch in (loss, loss.name, loss):
+        assert exe.run(test, {"x": ones(3)}, [fetch])[0].tolist() == [1]
+    assert gl.compare(test, feed={"x": ones(3)}, fetch_list=[loss]) is not None
+    with pytest.raises(gl.errors.UnknownVariable):
+        exe.run(test, {"x": ones(3)}, [later])
+
+
 @pytest.mark.parametrize("fetch", [[3], [["x"]], [None], 3])
 def test_what_is_no_fetch_is_refused_after_a_run_too(fetch: object) -> None:
     main, y = doubled()
