@@ -1,11 +1,12 @@
 """The public names of graphloss; nothing else is public."""
 
-from graphloss import clip, dygraph, gluon, initializer, inspect, layers, losses, nn, optimizer, regularizer
+from graphloss import clip, dygraph, gluon, initializer, inspect, io, layers, losses, nn, optimizer, regularizer
 from graphloss.dygraph import disable_dygraph, enable_dygraph
 from graphloss.dygraph import enabled as in_dygraph_mode
 from graphloss.function import compile
 from graphloss.inspect.compare import compare
 from graphloss.inspect.explain import explain
+from graphloss.io import load, load_dygraph, save, save_dygraph
 from graphloss.ir import unique_name
 from graphloss.ir.data import data
 from graphloss.ir.defaults import default_main_program, default_startup_program, name_scope, program_guard
@@ -67,14 +68,19 @@ __all__ = [
     "in_dygraph_mode",
     "initializer",
     "inspect",
+    "io",
     "is_compiled_with_cuda",
     "layers",
+    "load",
+    "load_dygraph",
     "losses",
     "name_scope",
     "nn",
     "optimizer",
     "program_guard",
     "regularizer",
+    "save",
+    "save_dygraph",
     "scope_guard",
     "set_num_threads",
     "unique_name",

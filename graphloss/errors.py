@@ -22,6 +22,7 @@ __all__ = [
     "LabelError",
     "ParseError",
     "ShapeError",
+    "StoredError",
     "UnknownVariable",
     "UnsupportedError",
     "ValueRangeError",
@@ -149,6 +150,10 @@ class LabelError(IndexRangeError, ValueError):
 
 class FeedError(GraphlossError, ValueError):
     """A feed that is missing, unknown, or does not fit its variable."""
+
+
+class StoredError(GraphlossError, ValueError):
+    """A file that is missing, cannot be written, or does not hold what it should."""
 
 
 class ClosedError(GraphlossError, RuntimeError):

@@ -16,6 +16,7 @@ BUILTINS = {
     errors.IndexRangeError: (IndexError,),
     errors.LabelError: (IndexError, ValueError),
     errors.FeedError: (ValueError,),
+    errors.StoredError: (ValueError,),
     errors.ClosedError: (RuntimeError,),
     errors.UnsupportedError: (RuntimeError,),
     errors.VerifyError: (ValueError,),
