@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from graphloss import dtypes
-from graphloss.ir import dims
-from graphloss.ir.dims import Dim
+from graphloss.inspect.traffic import Traffic, ideal, moved, traffic
 from graphloss.ir.printer import print_graph
 from graphloss.ir.program import Program
 from graphloss.ir.tensor import Tensor
 from graphloss.options import CompileOptions
 from graphloss.runtime.arguments import check_program, fetches_of
 from graphloss.runtime.compile import Code, compile_graph
-from graphloss.schedule.kernel import Access, Column, IndexedLoad, Keep, Kernel, Load, Store, Total
+from graphloss.schedule.kernel import Kernel
 from graphloss.schedule.kernel_text import print_kernel
 from graphloss.schedule.values import HostCall
-
-
-@dataclass(frozen=True)
-class Traffic:
-    """Bytes that a kernel reads and writes: each buffer once, and again in each further pass over a row that re-reads
-    it."""
-
-    read: Dim
-    written: Dim
-
-    @property
-    def total(self) -> Dim:
-        return dims.add(self.read, self.written)
 
 
 @dataclass(frozen=True)
@@ -49,7 +34,18 @@ class Explanation:
 
     @property
     def traffic(self) -> tuple[Traffic, ...]:
-        return tuple(traffic(k) for k in self.kernels)
+        """What each kernel reads from memory and writes to it."""
+        return tuple(traffic(k, self.code.plan.buffers) for k in self.kernels)
+
+    @property
+    def moved(self) -> Traffic:
+        """What all kernels, and the calls between them, move together."""
+        return moved(self.code.plan)
+
+    @property
+    def ideal(self) -> Traffic:
+        """What is needed of each input read once, each result written once."""
+        return ideal(self.code.plan)
 
     def before(self) -> str:
         """What the fetches need, as it was written, as graph text."""
@@ -81,16 +77,16 @@ class Explanation:
     def _steps(self) -> list[str]:
         lines = [f"kernels: {len(self.kernels)}, of {len(self.code.plan.steps)} steps"]
         for step in self.code.plan.steps:
+            t = traffic(step, self.code.plan.buffers)
             if isinstance(step, HostCall):
-                lines.append(f"  host {step.op}")
+                lines.append(f"  host {step.op}; {_bytes(t)}")
                 continue
-            t = traffic(step)
             shape = " x ".join(str(n) for n in step.axes) or "scalar"
             lines.append(
                 f"  {step.name}: {shape}, {step.tile}, {step.passes} pass{'es' if step.passes != 1 else ''}; "
                 f"{_bytes(t)}"
             )
-        return lines
+        return [*lines, f"from and to memory: {_bytes(self.moved)}", f"needed at least: {_bytes(self.ideal)}"]
 
     def _seconds(self) -> list[str]:
         cached = " (object code from the cache)" if self.code.loaded is not None and self.code.loaded.from_cache else ""
@@ -119,43 +115,6 @@ def explain(
     """
     check_program(program, "explain")
     return Explanation(compile_graph(program.snapshot(fetches_of(fetch_list)), options or CompileOptions()))
-
-
-def traffic(kernel: Kernel) -> Traffic:
-    """Bytes that a kernel moves. A broadcast operand counts at its own size; partial results and scalars are left
-    out."""
-    sizes = {b.name: b for b in kernel.buffers}
-    read: dict[tuple[str, int], Dim] = {}
-    written: dict[tuple[str, int], Dim] = {}
-    for node in kernel.nodes:
-        action = node.action
-        if isinstance(action, (Total, Column)):
-            continue
-        if isinstance(action, Load):
-            for p in node.at or (0,):
-                read[action.access.buffer, p] = _extent(kernel, action.access, sizes[action.access.buffer].dtype)
-        elif isinstance(action, IndexedLoad):
-            read[action.access.buffer, -1 - action.index] = _extent(kernel, action.access, action.dtype)
-        elif isinstance(action, Store):
-            written[action.access.buffer, -1] = _extent(kernel, action.access, sizes[action.access.buffer].dtype)
-        elif isinstance(action, Keep):
-            size = _extent(kernel, action.access, action.dtype)
-            written[action.access.buffer, node.at[0]] = size
-            for p in node.at[1:]:
-                read[action.access.buffer, p] = size
-    return Traffic(_sum(read), _sum(written))
-
-
-def _sum(parts: Mapping[tuple[str, int], Dim]) -> Dim:
-    total: Dim = 0
-    for d in parts.values():
-        total = dims.add(total, d)
-    return total
-
-
-def _extent(kernel: Kernel, access: Access, dtype: str) -> Dim:
-    varying = tuple(n for n, s in zip(kernel.axes, access.strides, strict=True) if s != 0)
-    return dims.mul(dims.product(varying), dtypes.itemsize(dtype))
 
 
 def _bytes(t: Traffic) -> str:

@@ -1,0 +1,112 @@
+"""Losses and the bytes that their kernels move, next to what is needed at least; where it is more, why.
+
+Run as a program it prints the page docs/fusion.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphloss.inspect.traffic import CACHE, Traffic, ideal, moved
+from graphloss.ir.dims import Dim
+from graphloss.schedule.plan import Plan
+from tests.schedule.cases import CASES, Case, walking
+
+# More than this many times the ideal, or more than one kernel, and the page says why.
+LIMIT = 1.5
+
+DIVISOR = "the labels that count are counted first: the gradient divides by their number"
+PRODUCTS = "matrix products are calls between kernels: their operands and results go through memory"
+PICKED = "the value picks one element per row, the gradient writes all"
+PAIRS = PRODUCTS + "; each pair of rows is a number"
+REASONS: dict[str, str] = {
+    **dict.fromkeys(
+        ("nn.functional.cross_entropy", "nn.functional.cross_entropy of pixels", "dygraph.CrossEntropyLoss",
+         "losses.softmax_focal_loss", "losses.generalized_cross_entropy", "losses.poly1_cross_entropy",
+         "losses.capped_cross_entropy", "losses.distillation_loss with labels", "losses.arcface_loss",
+         "losses.cosface_loss", "layers.sigmoid_cross_entropy_with_logits normalize"), DIVISOR),
+    **dict.fromkeys(("nn.functional.nll_loss", "dygraph.NLLLoss"), f"{DIVISOR}; {PICKED}"),
+    "layers.cross_entropy": PICKED,
+    "nn.functional.multilabel_margin_loss": "pairs of classes: sums over the one, over the other and over the list",
+    "layers.npair_loss": PAIRS,
+    "layers.dice_loss": "sums over the classes, then over the positions; the gradient reads the labels only",
+    "layers.center_loss": "a gather and a scatter of rows are calls between kernels",
+    "gluon.loss.SDMLLoss": "pairs of rows: their distances, their softmax, and a sum over each side",
+    "losses.generalized_dice_loss": "sums over the pixels, then over the classes, then the gradient walks the pixels",
+    "losses.dice_cross_entropy_loss": "the softmax of each pixel, the sums over the pixels, then the gradient",
+    **dict.fromkeys(("losses.info_nce_loss", "losses.info_nce_loss symmetric", "losses.nt_xent_loss",
+                     "losses.supervised_contrastive_loss"), PAIRS),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    case: Case
+    kernels: int
+    calls: int
+    moved: Traffic
+    ideal: Traffic
+
+    @property
+    def ratio(self) -> float:
+        return number(self.moved.total) / number(self.ideal.total)
+
+    @property
+    def needs_reason(self) -> bool:
+        return self.ratio > LIMIT or self.kernels > 1 or self.calls > 0
+
+
+def number(d: Dim) -> int:
+    assert isinstance(d, int), d
+    return d
+
+
+def measured(case: Case, plan: Plan | None = None) -> Row:
+    plan = case.plan() if plan is None else plan
+    return Row(case, len(walking(plan)), len(plan.steps) - len(plan.kernels), moved(plan), ideal(plan))
+
+
+HEAD = """# Kernels of each loss
+
+What the value of a loss and its gradients take together: how many kernels walk over the tensors (what adds up partial
+results afterwards is not counted) and how many bytes go between them and memory. The ideal is what is needed of each
+input read once, and each result written once.
+
+*Moved* counts what comes from memory. A kernel takes a tile of 16 rows through all its passes before the next tile
+(256 columns, where the row is not the last axis). Where what it touches of a tile is at most {cache} KB, a second-level
+cache holds it: then only the first pass over a row reads memory. *Every pass* is the same count as if there were no
+cache. Partial results count, and so do operands and results of calls between kernels; a picked element counts as
+itself. `explain` shows these numbers for any program; `graphloss/inspect/traffic.py` says how they are counted.
+
+Each row is float32 and of the shapes that it names; the gradients are by the inputs in *by*.
+`python -m tests.schedule.fusion > docs/fusion.md` prints this page anew.
+
+| Loss | Inputs | By | Kernels | Moved | Ideal | Ratio | Every pass | Why not less |
+|---|---|---|---|---|---|---|---|---|
+"""
+
+
+def size(n: int) -> str:
+    return f"{n / 1e6:.2f} MB"
+
+
+def line(row: Row) -> str:
+    case, best = row.case, number(row.ideal.total)
+    inputs = "; ".join(
+        f"{n} {'×'.join(map(str, s[0] if isinstance(s[0], tuple) else s))}" for n, s in case.shapes.items()
+    )
+    kernels = f"{row.kernels}" + (f" + {row.calls} calls" if row.calls else "")
+    name = f"`{case.name}`" + (f" {case.label}" if case.label else "")
+    cells = (
+        name, inputs, ", ".join(case.by), kernels, size(number(row.moved.total)), size(best), f"{row.ratio:.2f}",
+        f"{number(row.moved.every_pass) / best:.2f}", REASONS.get(case.id, ""),
+    )  # fmt: skip
+    return "| " + " | ".join(cells) + " |"
+
+
+def page() -> str:
+    return HEAD.format(cache=CACHE // 1024) + "\n".join(line(measured(c)) for c in CASES) + "\n"
+
+
+if __name__ == "__main__":
+    print(page(), end="")
