@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from graphloss.codegen.target import Target
 from graphloss.ir.dims import SymDim
-from graphloss.schedule.kernel import Access, Buffer, Kernel, Level
+from graphloss.schedule.kernel import Access, Buffer, Level
+from graphloss.schedule.nest import Native, NestKernel
 
 __all__ = ["identity", "sources"]
 
@@ -28,7 +29,7 @@ _EMITTER: Final = ("codegen", "schedule", "ir", "dtypes.py")
 
 
 def identity(
-    kernels: Sequence[Kernel], target: Target, segments: Iterable[Sequence[str]], by_rows: Iterable[int] = ()
+    kernels: Sequence[Native], target: Target, segments: Iterable[Sequence[str]], by_rows: Iterable[int] = ()
 ) -> str | None:
     """A digest, equal for equal machine code of `emit_module(kernels, table, target, segments, by_rows)` with one table
     per `kernels`; None where nobody can tell which version of the emitter this is.
@@ -55,7 +56,9 @@ class _Writer:
             Level: int.__repr__, tuple: self._tuple, SymDim: self._dim, Access: self._access, Buffer: self._buffer,
         }  # fmt: skip
 
-    def kernel(self, kernel: Kernel) -> str:
+    def kernel(self, kernel: Native) -> str:
+        if isinstance(kernel, NestKernel):
+            return ";".join((repr(kernel.nest), *map(self._value, (kernel.sizes, kernel.buffers, kernel.slots))))
         head = [self._value(getattr(kernel, f.name)) for f in fields(kernel) if f.name not in ("name", "nodes")]
         return "\n".join((";".join(head), *map(self._value, kernel.nodes)))
 

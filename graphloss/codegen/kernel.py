@@ -13,6 +13,7 @@ from graphloss.codegen.columns import emit_columns
 from graphloss.codegen.flow import I64, POINTER, VOID, i64
 from graphloss.codegen.frame import Frame
 from graphloss.codegen.lanes_rows import emit_lanes_are_rows
+from graphloss.codegen.nest import emit_nest, nest_cost
 from graphloss.codegen.nodes import scalar_level, scalar_stores
 from graphloss.codegen.plan import Plan, kernel_cost
 from graphloss.codegen.rows import emit_rows, emit_split_row
@@ -20,6 +21,7 @@ from graphloss.codegen.table import DISPATCH, Table, chunks, extent, work
 from graphloss.codegen.target import Target
 from graphloss.ir.dims import Dim
 from graphloss.schedule.kernel import Column, Keep, Kernel, Store, Tile
+from graphloss.schedule.nest import Native, NestKernel
 
 # Elements times cost from which several threads pay: about 10 microseconds of serial work.
 WORTH_DISPATCH: Final = 1_000_000
@@ -30,7 +32,7 @@ _TILES: Final = {Tile.ROWS: emit_rows, Tile.COLUMNS: emit_columns, Tile.LANES_AR
 
 
 def emit_module(
-    kernels: Sequence[Kernel], table: Table, target: Target, segments: Sequence[Sequence[str]] = ()
+    kernels: Sequence[Native], table: Table, target: Target, segments: Sequence[Sequence[str]] = ()
 ) -> ir.Module:
     """The module with `void k<i>(ptr table, i64 first chunk, i64 end chunk)` for the i-th kernel and `void run_<j>(ptr
     table)` for the j-th segment, a list of kernel names that run one after the other.
@@ -39,7 +41,7 @@ def emit_module(
     work to the dispatch function of the table: `void dispatch(ptr kernel, ptr table, i64 chunks)`.
     """
     module = ir.Module(name="kernels")
-    functions: dict[str, tuple[Kernel, ir.Function]] = {}
+    functions: dict[str, tuple[Native, ir.Function]] = {}
     for number, kernel in enumerate(kernels):
         functions[kernel.name] = (kernel, _emit_kernel(module, f"k{number}", kernel, table, target))
     for number, names in enumerate(segments):
@@ -47,7 +49,9 @@ def emit_module(
     return module
 
 
-def _emit_kernel(module: ir.Module, name: str, kernel: Kernel, table: Table, target: Target) -> ir.Function:
+def _emit_kernel(module: ir.Module, name: str, kernel: Native, table: Table, target: Target) -> ir.Function:
+    if isinstance(kernel, NestKernel):
+        return emit_nest(module, name, kernel, table, target)
     function = ir.Function(module, ir.FunctionType(VOID, [POINTER, I64, I64]), name)
     function.attributes.add("nounwind")
     frame = Frame(function, module, kernel, table, target)
@@ -93,7 +97,7 @@ def _is_finish(kernel: Kernel, plan: Plan) -> bool:
 
 
 def _emit_driver(
-    module: ir.Module, name: str, parts: Sequence[tuple[Kernel, ir.Function]], table: Table
+    module: ir.Module, name: str, parts: Sequence[tuple[Native, ir.Function]], table: Table
 ) -> None:
     function = ir.Function(module, ir.FunctionType(VOID, [POINTER]), name)
     for attribute in ("nounwind", "noinline", "optnone"):  # it runs once: not worth the time of the code generator
@@ -111,7 +115,8 @@ def _emit_driver(
     threaded = builder.icmp_unsigned("!=", dispatch.pointer, ir.Constant(POINTER, None))
     for kernel, code in parts:
         count, elements = chunks(kernel), work(kernel)
-        least = -(-WORTH_DISPATCH // kernel_cost(kernel))
+        cost = nest_cost(kernel) if isinstance(kernel, NestKernel) else kernel_cost(kernel)
+        least = -(-WORTH_DISPATCH // cost)
         if (isinstance(count, int) and count <= 1) or (isinstance(elements, int) and elements < least):
             builder.call(code, [argument, i64(0), size(count)])
             continue

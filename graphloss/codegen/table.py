@@ -9,6 +9,7 @@ from typing import Final
 
 from graphloss.ir import dims
 from graphloss.ir.dims import Dim
+from graphloss.ir.loops import SCRATCH
 from graphloss.schedule.kernel import (
     Access,
     Check,
@@ -23,6 +24,7 @@ from graphloss.schedule.kernel import (
     Store,
     Total,
 )
+from graphloss.schedule.nest import Native, NestKernel, strides
 
 # The first words: the dispatch function of the threads (0: run everything on the caller), then the status block.
 DISPATCH: Final = 0
@@ -41,25 +43,35 @@ def accesses(kernel: Kernel) -> Iterator[Access]:
             yield node.action.access
 
 
-def work(kernel: Kernel) -> Dim:
+def work(kernel: Native) -> Dim:
     """How many elements the kernel walks over."""
+    if isinstance(kernel, NestKernel):
+        return kernel.work
     return dims.product(kernel.axes)
 
 
-def extent(kernel: Kernel) -> Dim:
+def extent(kernel: Native) -> Dim:
     """How many positions are cut into chunks: of the outer axes together, or of the row axis (`split_row`)."""
+    if isinstance(kernel, NestKernel):
+        return kernel.extent
     return kernel.row if kernel.split_row and kernel.row is not None else dims.product(kernel.outer)
 
 
-def chunks(kernel: Kernel) -> Dim:
+def chunks(kernel: Native) -> Dim:
     """How many chunks the kernel has; `kernel.grain` is at least 1."""
     return dims.floordiv(dims.add(extent(kernel), dims.sub(kernel.grain, 1)), kernel.grain)
 
 
-def kernel_dims(kernel: Kernel) -> Iterator[Dim]:
+def kernel_dims(kernel: Native) -> Iterator[Dim]:
     """Every dimension expression that the code of the kernel reads, constants included."""
-    yield from kernel.axes
     yield from (kernel.grain, chunks(kernel), extent(kernel), work(kernel))
+    if isinstance(kernel, NestKernel):
+        yield from kernel.sizes
+        for array in kernel.nest.arrays:
+            size, *steps = strides(array, kernel.bound)
+            yield from (*steps, size) if array.kind == SCRATCH else steps
+        return
+    yield from kernel.axes
     for access in accesses(kernel):
         yield access.offset
         yield from access.strides
@@ -93,13 +105,15 @@ class Table:
     checks: int
 
     @classmethod
-    def build(cls, kernels: Iterable[Kernel]) -> Table:
+    def build(cls, kernels: Iterable[Native]) -> Table:
         """The table that serves all kernels of one program."""
         kernels = list(kernels)
         found = dict.fromkeys(d for k in kernels for d in kernel_dims(k) if not isinstance(d, int))
         buffers = dict.fromkeys(b.name for k in kernels for b in k.buffers)
-        buffers.update(dict.fromkeys(a.buffer for k in kernels for a in accesses(k)))
-        slots = [n.action.slot for k in kernels for n in k.nodes if isinstance(n.action, (Check, CheckInterval))]
+        plain = [k for k in kernels if isinstance(k, Kernel)]
+        buffers.update(dict.fromkeys(a.buffer for k in plain for a in accesses(k)))
+        slots = [n.action.slot for k in plain for n in k.nodes if isinstance(n.action, (Check, CheckInterval))]
+        slots += [slot for k in kernels if isinstance(k, NestKernel) for _, slot in k.slots]
         return cls(tuple(found), tuple(buffers), max(slots, default=-1) + 1)
 
     @property

@@ -16,6 +16,7 @@ from graphloss.options import CompileOptions
 from graphloss.runtime.arguments import check_program, fetches_of
 from graphloss.runtime.compile import Code, compile_graph
 from graphloss.schedule.kernel import Column, IndexedLoad, Keep, Kernel, Load, Store, Total
+from graphloss.schedule.nest import NestKernel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,7 +117,10 @@ def of_plan(code: Code) -> Picture:
             axes = " x ".join(map(str, step.axes)) or "scalar"
             label, kind = f"{step.name}: {axes}", "kernel"
         else:
-            reads, writes, label, kind = tuple(step.inputs), tuple(step.outputs), step.op, "forward"
+            reads, writes = step.inputs, step.outputs
+            label, kind = step.op, "forward"
+            if isinstance(step, NestKernel):
+                label, kind = f"{step.name}: {step.nest.name}", "kernel"
         for name in reads:
             if name not in maker and code.plan.buffers[name].role == "input":
                 maker[name] = name

@@ -12,8 +12,8 @@ from graphloss.ir.tensor import Tensor
 from graphloss.options import CompileOptions
 from graphloss.runtime.arguments import check_program, fetches_of
 from graphloss.runtime.compile import Code, compile_graph
-from graphloss.schedule.kernel import Kernel
 from graphloss.schedule.kernel_text import print_kernel
+from graphloss.schedule.nest import Native, NestKernel
 from graphloss.schedule.values import HostCall
 
 
@@ -29,7 +29,7 @@ class Explanation:
         return self.code.trace.rules()
 
     @property
-    def kernels(self) -> tuple[Kernel, ...]:
+    def kernels(self) -> tuple[Native, ...]:
         return self.code.plan.kernels
 
     @property
@@ -80,6 +80,9 @@ class Explanation:
             t = traffic(step, self.code.plan.buffers)
             if isinstance(step, HostCall):
                 lines.append(f"  host {step.op}; {_bytes(t)}")
+                continue
+            if isinstance(step, NestKernel):
+                lines.append(f"  {step.name}: {step.extent}, loop nest {step.nest.name}; {_bytes(t)}")
                 continue
             shape = " x ".join(str(n) for n in step.axes) or "scalar"
             lines.append(

@@ -115,6 +115,8 @@ class NestBuilder:
         self.add(loops.Assign(variable.name, _expr(value, variable.dtype)))
 
     def accumulate(self, variable: Use, kind: str, value: Expr, when: Expr | None = None) -> None:
+        if value.dtype != variable.dtype:
+            raise TypeError(f"{variable.name} is {variable.dtype}, accumulates {value.dtype}")
         self.add(loops.Accumulate(variable.name, kind, value, when))
 
     def check(

@@ -22,15 +22,15 @@ def without(nest: Nest, unwanted: Collection[str]) -> Nest:
     return replace(nest, arrays=arrays, body=body)
 
 
-def loads(e: Expr) -> Iterator[Load]:
-    """The loads in an expression, inner ones too."""
+def parts(e: Expr) -> Iterator[Expr]:
+    """An expression and everything inside it."""
     stack: list[Expr] = [e]
     while stack:
         x = stack.pop()
+        yield x
         if isinstance(x, Apply):
             stack += x.args
         elif isinstance(x, Load):
-            yield x
             stack += [*x.index, *(y for y in (x.when, x.other) if y is not None)]
 
 
@@ -41,19 +41,6 @@ def checks(body: Sequence[Statement]) -> Iterator[Check]:
             yield s
         elif isinstance(s, Loop):
             yield from checks(s.body)
-
-
-def names(e: Expr) -> Iterator[str]:
-    """The names that an expression uses."""
-    stack: list[Expr] = [e]
-    while stack:
-        x = stack.pop()
-        if isinstance(x, Apply):
-            stack += x.args
-        elif isinstance(x, Load):
-            stack += [*x.index, *(y for y in (x.when, x.other) if y is not None)]
-        elif isinstance(x, Use):
-            yield x.name
 
 
 def expressions(s: Statement) -> tuple[Expr, ...]:
@@ -81,9 +68,11 @@ class _Liveness:
             if isinstance(s, Loop):
                 self.grows(s.body)
             if self._live(s):
-                for e in expressions(s):
-                    self.names.update(names(e))
-                    self.arrays.update(x.array for x in loads(e))
+                for e in (x for top in expressions(s) for x in parts(top)):
+                    if isinstance(e, Use):
+                        self.names.add(e.name)
+                    elif isinstance(e, Load):
+                        self.arrays.add(e.array)
         return len(self.arrays) + len(self.names) > before
 
     def _live(self, s: Statement) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from graphloss.errors import AttrError, ShapeError, ValueRangeError
+from graphloss.errors import AttrError, LabelError, ShapeError, ValueRangeError
 from graphloss.ir.dims import Equations
 from graphloss.ir.forms import Within
 from graphloss.ir.location import Location
@@ -39,6 +39,18 @@ def value_error(
         f"{row}{variable}{place} = {text} is out of range", expected=f"a value in {interval_text(low, high)}", got=text,
         op=op, where=where, hint="the loss is defined for such values only; without check_values nobody looks",
     )  # fmt: skip
+
+
+def range_error(
+    variable: str, position: Sequence[int], value: int, expected: str, op: str | None = None,
+    where: Location | None = None,
+) -> LabelError:
+    """The error of a label, a length or an offset of `variable` at `position`, where `expected` should stand."""
+    place = f"[{', '.join(map(str, position))}]" if position else ""
+    row = f"row {position[0]}: " if position else ""
+    return LabelError(
+        f"{row}{variable}{place} = {value} is out of range", expected=expected, got=str(value), op=op, where=where
+    )
 
 
 def interval_text(low: float, high: float) -> str:

@@ -23,8 +23,8 @@ from graphloss.passes.pipelines import optimise
 from graphloss.rewrite.pipeline import Dump, Observer, observers, verifying
 from graphloss.rewrite.trace import Trace
 from graphloss.runtime.cache import DiskCache, default_cache
-from graphloss.schedule.kernel import Kernel
 from graphloss.schedule.kernel_text import print_kernel
+from graphloss.schedule.nest import Native
 from graphloss.schedule.plan import Plan, schedule
 from graphloss.schedule.values import HostCall
 
@@ -33,7 +33,7 @@ from graphloss.schedule.values import HostCall
 class Segment:
     """Kernels that run one after the other without a host call between them: one native call."""
 
-    kernels: tuple[Kernel, ...]
+    kernels: tuple[Native, ...]
 
 
 @dataclass
@@ -96,7 +96,7 @@ def compile_graph(
 
 
 def _load(
-    kernels: Sequence[Kernel], table: Table, segments: list[list[str]], cache: DiskCache | None, clock: _Clock
+    kernels: Sequence[Native], table: Table, segments: list[list[str]], cache: DiskCache | None, clock: _Clock
 ) -> jit.Loaded:
     """The machine code of the kernels, emitted only if the cache has none, or when somebody asks for its text."""
     target = host_target()
@@ -137,9 +137,9 @@ def _observer(folder: Path | None, check: bool) -> Observer | None:
 
 def _segments(plan: Plan) -> tuple[Segment | HostCall, ...]:
     parts: list[Segment | HostCall] = []
-    run: list[Kernel] = []
+    run: list[Native] = []
     for step in plan.steps:
-        if isinstance(step, Kernel):
+        if not isinstance(step, HostCall):
             run.append(step)
             continue
         if run:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from graphloss.errors import GraphlossError, LabelError, ShapeError
 from graphloss.ir import dims
-from graphloss.ops.check import value_error
+from graphloss.ops.check import range_error, value_error
 from graphloss.schedule.kernel import CheckSite
 from graphloss.schedule.workspace import NonEmpty
 
@@ -22,6 +22,9 @@ def failed_check(
     slot, position, value = min(rows)
     site = sites[slot]
     index = _tensor_index(site, position, env)
+    if site.expected:
+        sizes = {name: dims.evaluate(d, env) for name, d in site.sizes}
+        return range_error(site.variable, index, value, site.expected.format(**sizes), site.op, site.loc)
     if site.interval is not None:
         (number,) = struct.unpack("d", struct.pack("q", value))
         low, high = site.interval.low, site.interval.high

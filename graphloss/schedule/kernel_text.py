@@ -9,6 +9,7 @@ from typing import Final
 from graphloss import dtypes
 from graphloss.ir import dims
 from graphloss.ir.dims import Dim
+from graphloss.ir.loop_text import print_nest
 from graphloss.schedule.kernel import (
     Access,
     Action,
@@ -29,6 +30,7 @@ from graphloss.schedule.kernel import (
     Store,
     Total,
 )
+from graphloss.schedule.nest import Native, NestKernel
 
 _INFIX: Final = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
@@ -42,7 +44,7 @@ _START: Final = {
 }  # fmt: skip
 
 
-def print_kernel(kernel: Kernel) -> str:
+def print_kernel(kernel: Native) -> str:
     """The kernel as loops: tile and chunks first, then one `for` per axis and pass.
 
     Example:
@@ -61,6 +63,10 @@ def print_kernel(kernel: Kernel) -> str:
           }
         }
     """
+    if isinstance(kernel, NestKernel):
+        given = ", ".join(f"{a.name} = {b.name}" for a, b in zip(kernel.nest.arrays, kernel.buffers, strict=True))
+        sizes = ", ".join(f"{n} = {d}" for n, d in kernel.bound.items())
+        return f"{print_nest(kernel.nest)}\nnest @{kernel.name}: {sizes}; {given}; chunks of {kernel.grain}"
     return _Text(kernel).text()
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from graphloss.ir import dims as d
 from graphloss.ir import loops
 from graphloss.ir.dims import Dim
 from graphloss.ir.loops import Apply, Const, Expr, Nest, Size
-from graphloss.schedule.kernel import Buffer
+from graphloss.schedule.kernel import Buffer, Kernel
 
 # Chunks of a nest at most: scratch exists once per chunk, and there are fewer threads.
 CHUNKS: Final = 32
@@ -63,6 +63,9 @@ class NestKernel:
         return total
 
 
+Native: TypeAlias = Kernel | NestKernel
+
+
 def grain(extent: Dim) -> Dim:
     """Iterations in a chunk; a function of the size only."""
     return d.maximum(1, d.floordiv(d.add(extent, CHUNKS - 1), CHUNKS))
@@ -75,6 +78,14 @@ def chunk_count(extent: Dim) -> Dim:
 
 def elements(array: loops.Array, sizes: dict[str, Dim]) -> Dim:
     return d.product(tuple(dimension(n, sizes) for n in array.shape))
+
+
+def strides(array: loops.Array, sizes: dict[str, Dim]) -> tuple[Dim, ...]:
+    """The number of elements, then the distance from element to element along each dimension."""
+    found: list[Dim] = [1]
+    for n in reversed(array.shape):
+        found.append(d.mul(found[-1], dimension(n, sizes)))
+    return tuple(reversed(found))
 
 
 def dimension(e: Expr, sizes: dict[str, Dim]) -> Dim:
