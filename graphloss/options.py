@@ -37,6 +37,9 @@ class CompileOptions:
             `ValueRangeError` that names variable, position and value; NaN passes, ignored elements do not count. A
             check hides what a computed probability is made of from the rules; off, checks cost nothing.
         cache: use the on-disk object cache.
+        row_chunk: rows at a time of a large intermediate, the logits between a matrix product and a loss, rounded up to
+            what its kernels work on; None takes what suits the sizes. It bounds memory, and changes bits only as matrix
+            products and sums over chunks do.
 
     Example:
         >>> CompileOptions(threads=2).threads
@@ -48,10 +51,13 @@ class CompileOptions:
     threads: int | None = None
     check_values: bool = False
     cache: bool = True
+    row_chunk: int | None = None
 
     def __post_init__(self) -> None:
         if self.threads is not None:
             object.__setattr__(self, "threads", _checked_threads(self.threads, "threads"))
+        if self.row_chunk is not None:
+            object.__setattr__(self, "row_chunk", _checked_int(self.row_chunk, "row_chunk", 2**31))
 
     def dump_folder(self) -> Path | None:
         """Where to write the text of each stage, or None."""
@@ -124,9 +130,13 @@ def _threads_of_environment() -> int:
 
 
 def _checked_threads(n: object, what: str) -> int:
+    return _checked_int(n, what, MAX_THREADS)
+
+
+def _checked_int(n: object, what: str, most: int) -> int:
     if isinstance(n, bool) or not hasattr(n, "__index__"):
         raise ArgumentTypeError(f"{what} must be an integer", "int", type(n).__name__)
     count = operator.index(n)
-    if not 1 <= count <= MAX_THREADS:
-        raise AttrError(f"{what} is out of range", f"1 to {MAX_THREADS}", count)
+    if not 1 <= count <= most:
+        raise AttrError(f"{what} is out of range", f"1 to {most}", count)
     return count

@@ -137,3 +137,17 @@ def report_function(module: ir.Module) -> ir.Function:
     builder.position_at_end(done)
     builder.ret_void()
     return function
+
+
+class Callee:
+    """A function known by its address only, in the form llvmlite calls."""
+
+    calling_convention = ""
+
+    def __init__(self, pointer: ir.Value, signature: ir.FunctionType) -> None:
+        self.pointer = pointer
+        self.function_type = signature
+        self.type = pointer.type
+
+    def get_reference(self) -> str:
+        return str(self.pointer.get_reference())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from llvmlite import ir
 
 from graphloss.codegen import flow
+from graphloss.codegen.by_rows import emit_row_driver
+from graphloss.codegen.call import Callee
 from graphloss.codegen.chunk import Chunk
 from graphloss.codegen.columns import emit_columns
 from graphloss.codegen.flow import I64, POINTER, VOID, i64
@@ -32,10 +34,12 @@ _TILES: Final = {Tile.ROWS: emit_rows, Tile.COLUMNS: emit_columns, Tile.LANES_AR
 
 
 def emit_module(
-    kernels: Sequence[Native], table: Table, target: Target, segments: Sequence[Sequence[str]] = ()
+    kernels: Sequence[Native], table: Table, target: Target, segments: Sequence[Sequence[str]] = (),
+    by_rows: Collection[int] = (),
 ) -> ir.Module:
     """The module with `void k<i>(ptr table, i64 first chunk, i64 end chunk)` for the i-th kernel and `void run_<j>(ptr
-    table)` for the j-th segment, a list of kernel names that run one after the other.
+    table)` for the j-th segment, a list of kernel names that run one after the other; for those `by_rows`
+    `void run_<j>(ptr table, i64 first row, i64 end row)`.
 
     Chunks of one kernel may run in any order and on any thread. A driver gives a kernel of several chunks and enough
     work to the dispatch function of the table: `void dispatch(ptr kernel, ptr table, i64 chunks)`.
@@ -45,7 +49,12 @@ def emit_module(
     for number, kernel in enumerate(kernels):
         functions[kernel.name] = (kernel, _emit_kernel(module, f"k{number}", kernel, table, target))
     for number, names in enumerate(segments):
-        _emit_driver(module, f"run_{number}", [functions[name] for name in names], table)
+        parts = [functions[name] for name in names]
+        if number in by_rows:
+            plain = [(k, f) for k, f in parts if isinstance(k, Kernel)]
+            emit_row_driver(module, f"run_{number}", plain, table, WORTH_DISPATCH)
+        else:
+            _emit_driver(module, f"run_{number}", parts, table)
     return module
 
 
@@ -111,7 +120,7 @@ def _emit_driver(
     def size(dim: Dim) -> ir.Value:
         return i64(dim) if isinstance(dim, int) else word(table.dim_index(dim), I64)
 
-    dispatch = _Callee(word(DISPATCH, POINTER), ir.FunctionType(VOID, [POINTER, POINTER, I64]))
+    dispatch = Callee(word(DISPATCH, POINTER), ir.FunctionType(VOID, [POINTER, POINTER, I64]))
     threaded = builder.icmp_unsigned("!=", dispatch.pointer, ir.Constant(POINTER, None))
     for kernel, code in parts:
         count, elements = chunks(kernel), work(kernel)
@@ -129,18 +138,3 @@ def _emit_driver(
             with alone:
                 builder.call(code, [argument, i64(0), number])
     builder.ret_void()
-
-
-
-class _Callee:
-    """A function known by its address only, in the form llvmlite calls."""
-
-    calling_convention = ""
-
-    def __init__(self, pointer: ir.Value, signature: ir.FunctionType) -> None:
-        self.pointer = pointer
-        self.function_type = signature
-        self.type = pointer.type
-
-    def get_reference(self) -> str:
-        return str(self.pointer.get_reference())

@@ -120,13 +120,28 @@ class Concat:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """A way to make a host call in pieces.
+
+    A piece takes consecutive positions of axis `operands[i]` of operand i (None: the whole operand) and gives the same
+    positions along axis `output` of the only output; with None, the pieces add up to the output.
+    """
+
+    operands: tuple[int | None, ...]
+    output: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """A NumPy call between kernels: fn(arrays, output shapes) -> one array per output.
 
-    fn raises a graphloss error for bad values; it must not keep or change its arguments.
+    fn raises a graphloss error for bad values; it must not keep or change its arguments. `into(arrays, outputs)`, where
+    there is one, does the same without memory for a result. `cuts` are independent of each other.
     """
 
     fn: Callable[[tuple[Array, ...], tuple[tuple[int, ...], ...]], tuple[Array, ...]]
+    into: Callable[[tuple[Array, ...], tuple[Array, ...]], None] | None = None
+    cuts: tuple[Cut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

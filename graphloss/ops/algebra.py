@@ -9,7 +9,7 @@ import numpy as np
 from graphloss import ops
 from graphloss.errors import ShapeError
 from graphloss.ir.dims import Dim, Equations
-from graphloss.ir.forms import Array, Host
+from graphloss.ir.forms import Array, Cut, Host
 from graphloss.ir.opdef import Attrs, AttrSpec, Sample, Types
 from graphloss.ir.tensor import Tensor, apply, unify
 from graphloss.ir.types import TensorType
@@ -47,18 +47,30 @@ def _sides(shape: tuple[Dim, ...], transposed: bool) -> tuple[Dim | None, Dim | 
     return (shape[-1], shape[-2]) if transposed else (shape[-2], shape[-1])
 
 
-def _matmul(x: Array, y: Array, transpose_x: bool, transpose_y: bool) -> Array:
+def _matmul(x: Array, y: Array, transpose_x: bool, transpose_y: bool, out: Array | None = None) -> Array:
     a = x.swapaxes(-1, -2) if transpose_x and x.ndim > 1 else x
     b = y.swapaxes(-1, -2) if transpose_y and y.ndim > 1 else y
-    product: Array = np.matmul(a, b)
+    product: Array = np.matmul(a, b) if out is None else np.matmul(a, b, out=out)
     return product
 
 
 def _lower(types: Types, out: Types, attrs: Attrs) -> Host:
     def fn(arrays: tuple[Array, ...], shapes: tuple[tuple[int, ...], ...]) -> tuple[Array, ...]:
-        return (np.asarray(_matmul(arrays[0], arrays[1], attrs["transpose_x"], attrs["transpose_y"])),)
+        return (np.asarray(_matmul(arrays[0], arrays[1], **attrs)),)
 
-    return Host(fn)
+    def into(arrays: tuple[Array, ...], outputs: tuple[Array, ...]) -> None:
+        _matmul(arrays[0], arrays[1], **attrs, out=outputs[0])
+
+    return Host(fn, into, _cuts(types, attrs))
+
+
+def _cuts(types: Types, attrs: Attrs) -> tuple[Cut, ...]:
+    """Of matrices: by rows, by columns, and along the axis that is summed."""
+    if any(t.rank != 2 for t in types):
+        return ()
+    row, left = (1, 0) if attrs["transpose_x"] else (0, 1)
+    right, column = (1, 0) if attrs["transpose_y"] else (0, 1)
+    return Cut((row, None), 0), Cut((None, column), 1), Cut((left, right), None)
 
 
 def _vjp(

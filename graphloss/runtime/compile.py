@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache as once
 from pathlib import Path
+from typing import TypeAlias
 
 from graphloss.codegen import jit
 from graphloss.codegen.identity import identity
 from graphloss.codegen.kernel import emit_module
 from graphloss.codegen.table import Table
 from graphloss.codegen.target import Target
+from graphloss.ir.forms import Cut
 from graphloss.ir.graph import Graph
 from graphloss.ir.printer import print_graph
 from graphloss.ir.verify import verify
@@ -23,6 +25,7 @@ from graphloss.passes.pipelines import optimise
 from graphloss.rewrite.pipeline import Dump, Observer, observers, verifying
 from graphloss.rewrite.trace import Trace
 from graphloss.runtime.cache import DiskCache, default_cache
+from graphloss.schedule.chunked import Region
 from graphloss.schedule.kernel_text import print_kernel
 from graphloss.schedule.nest import Native
 from graphloss.schedule.plan import Plan, schedule
@@ -36,6 +39,18 @@ class Segment:
     kernels: tuple[Native, ...]
 
 
+@dataclass(frozen=True)
+class Chunked:
+    """A region of the plan: its parts run on the first rows, then on the next ones, and so on; each host call with the
+    way it is cut."""
+
+    region: Region
+    parts: tuple[Segment | tuple[HostCall, Cut], ...]
+
+
+Part: TypeAlias = Segment | HostCall | Chunked
+
+
 @dataclass
 class Code:
     """Everything that compiling a graph made; what `explain` and `Compiled` read."""
@@ -43,11 +58,16 @@ class Code:
     source: Graph
     graph: Graph
     plan: Plan
-    parts: tuple[Segment | HostCall, ...]
+    parts: tuple[Part, ...]
     table: Table
     loaded: jit.Loaded | None
     trace: Trace
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def symbols(self) -> list[str]:
+        """The entries of the segments, in the order of the parts."""
+        return [f"run_{i}" for i, _ in enumerate(_native(self.parts))]
 
 
 @contextmanager
@@ -81,13 +101,15 @@ def compile_graph(
     if primitive is None:
         primitive = optimise(graph, options, trace, _observer(folder, check))
     clock("passes")
-    plan = schedule(primitive)
+    plan = schedule(primitive, small_regions=options.row_chunk is not None)
     parts = _segments(plan)
     clock("schedule")
     table = Table.build(plan.kernels)
     loaded = None
     if plan.kernels:
-        loaded = _load(plan.kernels, table, [[k.name for k in p.kernels] for p in parts if isinstance(p, Segment)],
+        segments = list(_native(parts))
+        by_rows = {i for i, (_, rows) in enumerate(segments) if rows}
+        loaded = _load(plan.kernels, table, [[k.name for k in s.kernels] for s, _ in segments], by_rows,
                        default_cache() if options.cache else None, clock)  # fmt: skip
         clock("link")
     if folder is not None:
@@ -96,21 +118,22 @@ def compile_graph(
 
 
 def _load(
-    kernels: Sequence[Native], table: Table, segments: list[list[str]], cache: DiskCache | None, clock: _Clock
+    kernels: Sequence[Native], table: Table, segments: list[list[str]], by_rows: set[int], cache: DiskCache | None,
+    clock: _Clock,
 ) -> jit.Loaded:
     """The machine code of the kernels, emitted only if the cache has none, or when somebody asks for its text."""
     target = host_target()
 
     def emit() -> str:
         clock("look up")
-        text = str(emit_module(kernels, table, target, segments))
+        text = str(emit_module(kernels, table, target, segments, by_rows))
         clock("emit")
         return text
 
     symbols = [f"run_{i}" for i in range(len(segments))]
     if cache is None:
         return jit.load(emit, symbols)
-    return jit.load(emit, symbols, cache, identity=identity(kernels, target, segments))
+    return jit.load(emit, symbols, cache, identity=identity(kernels, target, segments, by_rows))
 
 
 host_target = once(Target.host)
@@ -135,10 +158,30 @@ def _observer(folder: Path | None, check: bool) -> Observer | None:
     return observers(*several) if several else None
 
 
-def _segments(plan: Plan) -> tuple[Segment | HostCall, ...]:
+def _segments(plan: Plan) -> tuple[Part, ...]:
+    parts: list[Part] = []
+    done = 0
+    for region in plan.regions:
+        parts += _runs(plan, done, region.begin)
+        number = region.begin
+        inside: list[Segment | tuple[HostCall, Cut]] = []
+        for part in _runs(plan, region.begin, region.end):
+            if isinstance(part, Segment):
+                inside.append(part)
+                number += len(part.kernels)
+            else:
+                inside.append((part, region.cuts[number]))
+                number += 1
+        parts.append(Chunked(region, tuple(inside)))
+        done = region.end
+    return (*parts, *_runs(plan, done, len(plan.steps)))
+
+
+def _runs(plan: Plan, begin: int, end: int) -> list[Segment | HostCall]:
+    """Steps of the plan, kernels next to each other as one segment."""
     parts: list[Segment | HostCall] = []
     run: list[Native] = []
-    for step in plan.steps:
+    for step in plan.steps[begin:end]:
         if not isinstance(step, HostCall):
             run.append(step)
             continue
@@ -148,7 +191,16 @@ def _segments(plan: Plan) -> tuple[Segment | HostCall, ...]:
         parts.append(step)
     if run:
         parts.append(Segment(tuple(run)))
-    return tuple(parts)
+    return parts
+
+
+def _native(parts: Sequence[Part]) -> Iterator[tuple[Segment, bool]]:
+    """The segments in order, each with whether it runs some rows at a time; the i-th is called `run_<i>`."""
+    for part in parts:
+        if isinstance(part, Chunked):
+            yield from ((p, True) for p in part.parts if isinstance(p, Segment))
+        elif isinstance(part, Segment):
+            yield part, False
 
 
 def _dump(folder: Path, plan: Plan, loaded: jit.Loaded | None) -> None:

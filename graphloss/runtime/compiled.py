@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 from typing import Any, Final
 
@@ -17,19 +18,24 @@ from graphloss.ir import dims
 from graphloss.options import CompileOptions
 from graphloss.runtime import buffers, threads
 from graphloss.runtime.bind import bind
-from graphloss.runtime.compile import Code, Segment
+from graphloss.runtime.compile import Chunked, Code, Segment
 from graphloss.runtime.prepare import address, prepare_array
+from graphloss.runtime.row_chunks import RowChunks, evaluate
 from graphloss.runtime.status import check_nonempty, failed_check
+from graphloss.schedule.values import HostCall
 
 Array = npt.NDArray[Any]
 _Entry: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_RangeEntry: Final = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 _ALIGN: Final = 64
 
 
 class _Binding:
     """What depends on the shapes of a run only: sizes, result shapes, memory for values between kernels."""
 
-    def __init__(self, code: Code, inputs: Sequence[str], shapes: tuple[tuple[int, ...], ...]) -> None:
+    def __init__(
+        self, code: Code, inputs: Sequence[str], shapes: tuple[tuple[int, ...], ...], row_chunk: int | None
+    ) -> None:
         types = code.graph.types
         self.shapes = shapes
         self.env = bind(types, list(zip(inputs, shapes, strict=True)), code.graph.equations)
@@ -49,6 +55,7 @@ class _Binding:
         self.result_buffers = tuple(code.plan.results.values())
         outputs = set(code.plan.results.values())
         index = {b: table.first_buffer + i for i, b in enumerate(table.buffers)}
+        self.chunked = [RowChunks(region, self.env, row_chunk) for region in code.plan.regions]
         self._arena(code, outputs, index)
         self.inputs = [(index[name], i) for i, name in enumerate(inputs) if name in index]
         for name, buffer in code.plan.results.items():
@@ -68,21 +75,32 @@ class _Binding:
         return bad
 
     def _arena(self, code: Code, outputs: set[str], index: dict[str, int]) -> None:
-        """One block for all buffers between kernels."""
+        """One block for all buffers between kernels; local buffers of a region have room for the rows of a chunk."""
         offsets: list[tuple[str, int, tuple[int, ...], str]] = []
+        slots: dict[tuple[int, int], int] = {}
+        local = {b: (n, slot) for n, c in enumerate(self.chunked) for b, slot in c.region.local.items()}
         total = 0
         for b in code.plan.buffers.values():
             if b.role in ("temp", "partial") and b.name not in outputs:
                 shape = tuple(dims.evaluate(n, self.env) for n in b.shape)
-                offsets.append((b.name, total, shape, b.dtype))
-                size = int(np.prod(shape, dtype=np.int64)) * dtypes.itemsize(b.dtype)
-                total += -(-size // _ALIGN) * _ALIGN
+                place = local.get(b.name)
+                if place is not None:
+                    shape = (self.chunked[place[0]].size, *shape[1:])
+                offset = total if place is None else slots.setdefault(place, total)
+                offsets.append((b.name, offset, shape, b.dtype))
+                if offset == total:
+                    size = int(np.prod(shape, dtype=np.int64)) * dtypes.itemsize(b.dtype)
+                    total += -(-size // _ALIGN) * _ALIGN
         memory = buffers.empty((total + _ALIGN,), np.dtype(np.uint8))
         base = -address(memory) % _ALIGN
         for name, offset, shape, dtype in offsets:
             view = memory[base + offset : base + offset + int(np.prod(shape, dtype=np.int64)) * dtypes.itemsize(dtype)]
             self.arrays[name] = view.view(dtype).reshape(shape)
-            if name in index:
+            if name not in index:
+                continue
+            if name in local:
+                self.chunked[local[name][0]].place(index[name], self.arrays[name])
+            else:
                 self.words[index[name]] = address(memory) + base + offset
 
 
@@ -107,13 +125,17 @@ class Compiled:
         types = [code.graph.types[n] for n in self.inputs]
         self._declared = [(n, np.dtype(t.dtype), t.rank) for n, t in zip(self.inputs, types, strict=True)]
         self._local = threading.local()
+        # A native entry, a host call, or the number of a region with its steps.
         self._steps: list[tuple[Any, Any]] = []
-        number = 0
+        addresses = iter([] if code.loaded is None else map(code.loaded.__getitem__, code.symbols))
+        regions = 0
         for part in code.parts:
             if isinstance(part, Segment):
-                assert code.loaded is not None
-                self._steps.append((_Entry(code.loaded[f"run_{number}"]), None))
-                number += 1
+                self._steps.append((_Entry(next(addresses)), None))
+            elif isinstance(part, Chunked):
+                inside = [_RangeEntry(next(addresses)) if isinstance(p, Segment) else p for p in part.parts]
+                self._steps.append((None, (regions, inside)))
+                regions += 1
             else:
                 self._steps.append((None, part))
 
@@ -125,7 +147,7 @@ class Compiled:
         shapes = tuple([a.shape for a in arrays])
         binding: _Binding | None = getattr(self._local, "binding", None)
         if binding is None or binding.shapes != shapes:
-            binding = self._local.binding = _Binding(self.code, self.inputs, shapes)
+            binding = self._local.binding = _Binding(self.code, self.inputs, shapes, self.options.row_chunk)
         return self._call(binding, arrays)
 
     def _call(self, binding: _Binding, arrays: list[Array]) -> list[Array]:
@@ -144,28 +166,24 @@ class Compiled:
             words[DISPATCH] = threads.dispatch_address()
         else:
             words[DISPATCH] = 0
-        for entry, host in self._steps:
-            if entry is None:
-                self._host(host, binding, arrays, results)
+        memory: dict[str, Array] = {}
+        for entry, other in self._steps:
+            if entry is not None:
+                entry(binding.argument)
+                self._check(binding)
                 continue
-            entry(binding.argument)
-            for i in binding.checks:
-                if binding.status[i] != NO_ROW:
-                    raise failed_check(self.code.plan.sites, binding.failed(), binding.env)
+            if not memory:
+                memory = {**binding.arrays, **dict(zip(self.inputs, arrays, strict=True))}
+                memory.update(zip(binding.result_buffers, results, strict=True))
+            if isinstance(other, HostCall):
+                evaluate(other.form, tuple(memory[b] for b in other.inputs), tuple(memory[b] for b in other.outputs))
+            else:
+                number, steps = other
+                check = partial(self._check, binding)
+                binding.chunked[number].run(steps, words, binding.argument, memory, check)
         return results
 
-    def _host(self, host: Any, binding: _Binding, arrays: list[Array], results: list[Array]) -> None:
-        fresh = dict(zip(binding.result_buffers, results, strict=True))
-
-        def find(name: str) -> Array:
-            if name in fresh:
-                return fresh[name]
-            if name in binding.arrays:
-                return binding.arrays[name]
-            return arrays[self.inputs.index(name)]
-
-        outputs = [find(b) for b in host.outputs]
-        with np.errstate(all="ignore"):  # inf and NaN are results here, as they are in a kernel
-            computed = host.form.fn(tuple(find(b) for b in host.inputs), tuple(o.shape for o in outputs))
-            for out, value in zip(outputs, computed, strict=True):
-                np.copyto(out, value)
+    def _check(self, binding: _Binding) -> None:
+        for i in binding.checks:
+            if binding.status[i] != NO_ROW:
+                raise failed_check(self.code.plan.sites, binding.failed(), binding.env)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from graphloss.ir.dims import Dim
 from graphloss.ir.graph import Graph
+from graphloss.schedule.chunked import Region, Step, regions
 from graphloss.schedule.group import Group, Grouping
 from graphloss.schedule.kernel import (
     Access,
@@ -23,41 +23,42 @@ from graphloss.schedule.kernel import (
 )
 from graphloss.schedule.layout import RowSplit
 from graphloss.schedule.lower import Lowering
-from graphloss.schedule.nest import NestKernel
+from graphloss.schedule.nest import Native, NestKernel
 from graphloss.schedule.rows import Built, KernelBuilder
 from graphloss.schedule.stages import Staged, stage
 from graphloss.schedule.values import HostCall, NestCall, Opaque, Reduction
 from graphloss.schedule.workspace import Lowered, NonEmpty
 
-Native: TypeAlias = Kernel | NestKernel
-Step: TypeAlias = Native | HostCall
-
 
 @dataclass(frozen=True)
 class Plan:
     """What a run does: `steps` in order. `buffers` by name; `results`: graph value -> buffer; `sites` explain failed
-    checks by slot."""
+    checks by slot; `regions`, in order, are steps that may run some rows at a time."""
 
     steps: tuple[Step, ...]
     buffers: dict[str, Buffer]
     results: dict[str, str]
     sites: tuple[CheckSite, ...]
     nonempty: tuple[NonEmpty, ...]
+    regions: tuple[Region, ...] = ()
 
     @property
-    def kernels(self) -> tuple[Kernel | NestKernel, ...]:
+    def kernels(self) -> tuple[Native, ...]:
         return tuple(s for s in self.steps if not isinstance(s, HostCall))
 
 
-def schedule(graph: Graph) -> Plan:
-    """Plans a graph of primitive ops (every op has a scalar or structural form)."""
+def schedule(graph: Graph, *, small_regions: bool = False) -> Plan:
+    """Plans a graph of primitive ops (every op has a scalar or structural form).
+
+    With `small_regions`, also steps whose values between them are known to be small may run some rows at a time.
+    """
     try:
-        return _schedule(graph, split=False)
+        return _schedule(graph, small_regions, split=False)
     except RowSplit:
-        return _schedule(graph, split=True)
+        return _schedule(graph, small_regions, split=True)
 
 
-def _schedule(graph: Graph, *, split: bool) -> Plan:
+def _schedule(graph: Graph, small_regions: bool, *, split: bool) -> Plan:
     lowered = Lowering(graph).run()
     staged = stage(lowered, split=split)
     grouping = Grouping(staged)
@@ -81,7 +82,8 @@ def _schedule(graph: Graph, *, split: bool) -> Plan:
     used |= {b for s in steps if isinstance(s, HostCall) for b in (*s.inputs, *s.outputs)}
     used |= set(lowered.results.values())
     buffers = {n: b for n, b in lowered.buffers.items() if n in used or b.role == "input"}
-    return Plan(tuple(steps), buffers, lowered.results, tuple(sites), tuple(lowered.nonempty))
+    steps, found = regions(steps, buffers, set(lowered.results.values()), small=small_regions)
+    return Plan(tuple(steps), buffers, lowered.results, tuple(sites), tuple(lowered.nonempty), tuple(found))
 
 
 def _opaque(step: Opaque, name: str, lowered: Lowered, sites: list[CheckSite]) -> Step:

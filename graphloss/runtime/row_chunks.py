@@ -1,0 +1,103 @@
+"""Running a region of the plan some rows at a time: kernels on a range of rows, host calls on pieces of their operands.
+
+A kernel addresses a buffer by the row's number in the whole batch. Of a local buffer only the rows at hand exist; so
+the address it is given is that of a whole buffer whose rows at hand lie there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from graphloss.ir import dims
+from graphloss.ir.forms import Cut, Host
+from graphloss.runtime.prepare import address
+from graphloss.schedule.chunked import Region
+from graphloss.schedule.values import HostCall
+
+Array: TypeAlias = npt.NDArray[Any]
+Arrays: TypeAlias = Mapping[str, Array]
+RangeEntry: TypeAlias = Callable[[int, int, int], None]  # table, first row, end row
+
+BLOCK: Final = 4 * 2**20  # bytes of a product that is added to a sum: they stay in a cache
+
+
+class RowChunks:
+    """A region for the sizes of one run."""
+
+    def __init__(self, region: Region, env: Mapping[str, int], forced: int | None) -> None:
+        self.region = region
+        rows = dims.evaluate(region.rows, env)
+        self.size = region.chunk(env, forced)
+        self.ranges = [(a, min(a + self.size, rows)) for a in range(0, max(rows, 1), self.size)]
+        self.size = min(self.size, max(rows, 1))
+        self._shifted: list[tuple[int, int, int]] = []
+
+    def place(self, word: int, array: Array) -> None:
+        """Word `word` of the table holds the address of a local buffer, whose rows at hand are in `array`."""
+        self._shifted.append((word, address(array), array.strides[0]))
+
+    def run(
+        self,
+        steps: Sequence[RangeEntry | tuple[HostCall, Cut]],
+        words: Any,
+        argument: int,
+        arrays: Arrays,
+        check: Callable[[], None],
+    ) -> None:
+        """All steps on each range of rows; `check` raises if one of them reported a bad value."""
+        for begin, end in self.ranges:
+            for word, start, stride in self._shifted:
+                words[word] = start - begin * stride
+            for step in steps:
+                if isinstance(step, tuple):
+                    self._piece(*step, begin, end, arrays)
+                else:
+                    step(argument, begin, end)
+                    check()
+
+    def _piece(self, call: HostCall, cut: Cut, begin: int, end: int, arrays: Arrays) -> None:
+        def rows(name: str, axis: int | None) -> Array:
+            array = arrays[name]
+            if axis is None:
+                return array
+            return array[: end - begin] if name in self.region.local else array[begin:end]
+
+        operands = tuple(rows(n, axis) for n, axis in zip(call.inputs, cut.operands, strict=True))
+        output = rows(call.outputs[0], cut.output)
+        if cut.output is None and begin > 0:
+            _add(call.form, cut, operands, output)
+        else:
+            evaluate(call.form, operands, (output,))
+
+
+def evaluate(form: Host, operands: tuple[Array, ...], outputs: tuple[Array, ...]) -> None:
+    """The results of a host call, in `outputs`."""
+    with np.errstate(all="ignore"):  # inf and NaN are results here, as they are in a kernel
+        if form.into is not None:
+            form.into(operands, outputs)
+            return
+        for out, value in zip(outputs, form.fn(operands, tuple(o.shape for o in outputs)), strict=True):
+            np.copyto(out, value)
+
+
+def _add(form: Host, cut: Cut, operands: tuple[Array, ...], total: Array) -> None:
+    """Adds what the call gives to `total`, a block of its rows after the other where the call can be cut so."""
+    blocks = next((c for c in form.cuts if c is not cut and c.output == 0), None)
+    whole = len(total)
+    row = max(1, total.nbytes // max(whole, 1))
+    step = whole if blocks is None else max(16, BLOCK // row // 16 * 16)
+    block = np.empty((min(step, whole), *total.shape[1:]), total.dtype)
+    for a in range(0, whole, step):
+        b = min(a + step, whole)
+        axes = blocks.operands if blocks is not None else (None,) * len(operands)
+        parts = tuple(
+            x if axis is None else x[(slice(None),) * axis + (slice(a, b),)]
+            for x, axis in zip(operands, axes, strict=True)
+        )
+        evaluate(form, parts, (block[: b - a],))
+        with np.errstate(all="ignore"):
+            np.add(total[a:b], block[: b - a], out=total[a:b])

@@ -1,0 +1,324 @@
+"""Regions of a plan that run in row chunks, so that what is large between their steps exists for some rows at a time.
+
+A region holds host calls that can be cut along the rows and kernels whose outer axis is the rows. Row r of what one
+step hands to the next depends on row r only, so the steps may all run on the first rows, then all on the next ones.
+Kernels keep their chunks, and with them their partial results: how many rows run at a time changes no bit of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import lcm
+from typing import Final, TypeAlias
+
+from graphloss import dtypes
+from graphloss.ir import dims as d
+from graphloss.ir.dims import Dim
+from graphloss.ir.forms import Cut
+from graphloss.schedule.in_place import overwrites
+from graphloss.schedule.kernel import Access, Buffer, Check, Column, IndexedLoad, Keep, Kernel, Load, Store, Total
+from graphloss.schedule.nest import Native, NestKernel
+from graphloss.schedule.values import HostCall
+
+Step: TypeAlias = Native | HostCall
+
+# What the local buffers of a region may take together: about this, or this part of the sums that it adds up chunk by
+# chunk, since each chunk costs a trip over those.
+BUDGET: Final = 48 * 2**20
+SHARE: Final = 5
+
+
+@dataclass(frozen=True)
+class Region:
+    """Steps `begin` to `end` of a plan, which may run some rows at a time.
+
+    `local` are buffers that only these steps use, of which the rows at hand need to exist: name -> slot; buffers of one
+    slot may lie in the same memory. `slots` are bytes per row, `sums` bytes of the outputs that pieces add up to,
+    `cuts` by step number.
+    """
+
+    begin: int
+    end: int
+    rows: Dim
+    local: Mapping[str, int]
+    slots: tuple[Dim, ...]
+    sums: tuple[Dim, ...]
+    grains: tuple[Dim, ...]
+    cuts: Mapping[int, Cut]
+
+    def chunk(self, env: Mapping[str, int], forced: int | None = None) -> int:
+        """Rows per chunk, a function of the sizes only: a multiple of what kernels ask for, chunks of about one size.
+
+        `forced` rows are rounded up to such a multiple.
+        """
+        rows = d.evaluate(self.rows, env)
+        grain = lcm(1, *(d.evaluate(g, env) for g in self.grains))
+        if forced is not None:
+            return _up(forced, grain)
+        row = max(1, sum(d.evaluate(n, env) for n in self.slots))
+        budget = max(BUDGET, sum(d.evaluate(n, env) for n in self.sums) // SHARE)
+        if grain % _ROWS:
+            grain = lcm(grain, _ROWS)
+        most = max(budget // row // grain, 1) * grain
+        chunks = max(1, -(-rows // most))
+        return _up(max(-(-rows // chunks), 1), grain)
+
+
+_ROWS: Final = 16  # products of so many rows lose nothing at their edges
+
+
+def _up(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
+
+
+def regions(
+    steps: Sequence[Step], buffers: Mapping[str, Buffer], results: set[str], *, small: bool = False
+) -> tuple[list[Step], list[Region]]:
+    """The steps in an order where the steps of each region stand together, and the regions.
+
+    A region that is known to need less than the budget is none, unless `small` asks for it.
+    """
+    return _Finder(buffers, results, small).run(list(steps))
+
+
+@dataclass
+class _Partition:
+    """Steps before the region, in it and after it; what the region hands on row by row; how its host calls are cut."""
+
+    before: list[Step]
+    inside: list[Step]
+    after: list[Step]
+    aligned: set[str]
+    cuts: list[Cut | None]
+
+
+class _Finder:
+    def __init__(self, buffers: Mapping[str, Buffer], results: set[str], small: bool) -> None:
+        self.buffers = buffers
+        self.results = results
+        self.small = small
+
+    def run(self, steps: list[Step]) -> tuple[list[Step], list[Region]]:
+        for rows in self._candidates(steps):
+            found = self._region(steps, rows)
+            if found is None:
+                continue
+            part, region = found
+            before, left = self.run(part.before)
+            after, right = self.run(part.after)
+            n = len(before)
+            region = _shifted(region, n)
+            order = [*before, *part.inside, *after]
+            return order, [*left, region, *(_shifted(r, n + len(part.inside)) for r in right)]
+        return steps, []
+
+    def _candidates(self, steps: list[Step]) -> list[Dim]:
+        """Leading dimensions of what host calls give row by row."""
+        found: dict[Dim, None] = {}
+        for step in steps:
+            if isinstance(step, HostCall) and any(c.output == 0 for c in step.form.cuts):
+                shape = self.buffers[step.outputs[0]].shape
+                if shape[0] != 1 and self._temporary(step.outputs[0]):
+                    found[shape[0]] = None
+        return list(found)
+
+    def _temporary(self, buffer: str) -> bool:
+        return self.buffers[buffer].role == "temp" and buffer not in self.results
+
+    def _region(self, steps: list[Step], rows: Dim) -> tuple[_Partition, Region] | None:
+        outside: set[int] = set()  # steps that would hand nothing on in the region
+        while True:
+            part = self._partition(steps, rows, outside)
+            local = self._local(part)
+            idle = {id(s) for s in part.inside if not local & {*reads(s), *writes(s)}}
+            if not local:
+                return None
+            if not idle:
+                break
+            outside |= idle
+        slot_of, slots = self._slots(part.inside, local)
+        need = d.mul(rows, sum_of(slots))
+        if not self.small and isinstance(need, int) and need <= BUDGET:
+            return None
+        cuts = {i: c for i, c in enumerate(part.cuts) if c is not None}
+        sums = [writes(part.inside[i])[0] for i, c in cuts.items() if c.output is None]
+        region = Region(
+            0, len(part.inside), rows, slot_of, tuple(slots), tuple(self._bytes(b, 0) for b in sums),
+            tuple(dict.fromkeys(s.grain for s in part.inside if isinstance(s, Kernel))), cuts,
+        )  # fmt: skip
+        return part, region
+
+    def _partition(self, steps: list[Step], rows: Dim, outside: set[int]) -> _Partition:
+        part = _Partition([], [], [], set(), [])
+        whole: set[str] = set()  # written in the region, complete only after it
+        late: set[str] = set()  # written after it
+        writers: dict[str, int] = {}
+        for step in steps:
+            for b in writes(step):
+                writers[b] = writers.get(b, 0) + 1
+        for step in steps:
+            read = set(reads(step))
+            given: tuple[set[str], Cut | None] | None = None
+            if id(step) not in outside and not read & (whole | late):
+                given = self._by_rows(step, rows, part.aligned)
+            if given is not None:
+                aligned = {b for b in given[0] if writers[b] == 1}
+                part.inside.append(step)
+                part.cuts.append(given[1])
+                part.aligned |= aligned
+                whole |= set(writes(step)) - aligned
+            elif read & (part.aligned | whole | late):
+                part.after.append(step)
+                late |= set(writes(step))
+            else:
+                part.before.append(step)
+        return part
+
+    def _local(self, part: _Partition) -> set[str]:
+        used = {b for s in part.after for b in reads(s)}
+        read = {b for s in part.inside for b in reads(s)}
+        return {b for b in part.aligned if b in read and b not in used and self._temporary(b)}
+
+    # --- one step on some rows
+
+    def _by_rows(self, step: Step, rows: Dim, aligned: set[str]) -> tuple[set[str], Cut | None] | None:
+        """What `step` gives row by row if it runs on some rows, and how it is cut; None if it cannot run so, or has
+        nothing to do with these rows."""
+        if isinstance(step, Kernel):
+            return self._kernel_by_rows(step, rows, aligned)
+        if not isinstance(step, HostCall):
+            return None
+        if isinstance(step, NestKernel):
+            return None
+        for cut in step.form.cuts:
+            if not {*cut.operands, cut.output} <= {0, None} or len(step.outputs) != 1:
+                continue
+            pairs = list(zip(step.inputs, cut.operands, strict=True))
+            if all(self._leads(b, rows) if axis == 0 else b not in aligned for b, axis in pairs):
+                if cut.output == 0 and self._leads(step.outputs[0], rows):
+                    return {step.outputs[0]}, cut
+                if cut.output is None and aligned & set(step.inputs):
+                    return set(), cut
+        return None
+
+    def _kernel_by_rows(self, kernel: Kernel, rows: Dim, aligned: set[str]) -> tuple[set[str], None] | None:
+        if kernel.outer != (rows,):
+            return None
+        given = {b for b in writes(kernel) if self._leads(b, rows)}
+        found = False
+        for node in kernel.nodes:
+            action = node.action
+            if isinstance(action, (Load, IndexedLoad)):
+                if action.access.buffer in aligned:
+                    found = True
+                    if not self._in_row(kernel, action):
+                        return None
+            elif (isinstance(action, (Store, Keep)) and not self._in_row(kernel, action)) or isinstance(
+                action, (Total, Column)
+            ):
+                given.discard(action.access.buffer)
+        return (given, None) if found else None
+
+    def _leads(self, buffer: str, rows: Dim) -> bool:
+        shape = self.buffers[buffer].shape
+        return bool(shape) and shape[0] == rows
+
+    def _in_row(self, kernel: Kernel, action: Load | IndexedLoad | Store | Keep) -> bool:
+        """Whether at row r of the kernel all elements of the access lie in row r of the buffer."""
+        access = action.access
+        row = d.product(self.buffers[access.buffer].shape[1:])
+        if not access.strides or access.strides[0] != row:
+            return False
+        spans = _spans(kernel, access)
+        if isinstance(action, IndexedLoad):
+            index = kernel.nodes[action.index].action
+            if not isinstance(index, Check):
+                return False
+            spans.append((index.limit, action.stride))
+        top: Dim = access.offset
+        low: Dim = access.offset
+        for n, stride in spans:
+            if isinstance(stride, d.SymDim) and any(c < 0 for _, c in stride.terms):
+                return False
+            reach = d.mul(d.sub(n, 1), stride)
+            if isinstance(stride, int) and stride < 0:
+                low = d.add(low, reach)
+            else:
+                top = d.add(top, reach)
+        room = d.sub(d.sub(row, 1), top)
+        return isinstance(room, int) and room >= 0 and isinstance(low, int) and low >= 0
+
+    # --- memory
+
+    def _bytes(self, buffer: str, axis: int) -> Dim:
+        b = self.buffers[buffer]
+        return d.mul(d.product(b.shape[axis:]), dtypes.itemsize(b.dtype))
+
+    def _slots(self, steps: list[Step], local: set[str]) -> tuple[dict[str, int], list[Dim]]:
+        """Memory of each local buffer: that of one that is read no more, or that the same kernel reads for the last
+        time, each element before it is overwritten."""
+        last = {b: i for i, s in enumerate(steps) for b in (*writes(s), *reads(s)) if b in local}
+        slots: list[Dim] = []
+        holder: list[str] = []
+        slot_of: dict[str, int] = {}
+        for i, step in enumerate(steps):
+            for b in writes(step):
+                if b not in local or b in slot_of:
+                    continue
+                size = self._bytes(b, 1)
+                for s, old in enumerate(holder):
+                    free = last[old] < i or (
+                        last[old] == i and isinstance(step, Kernel) and old in reads(step) and overwrites(step, b, old)
+                    )
+                    if free and slots[s] == size:
+                        slot_of[b], holder[s] = s, b
+                        break
+                else:
+                    slot_of[b] = len(slots)
+                    slots.append(size)
+                    holder.append(b)
+        return slot_of, slots
+
+
+def sum_of(sizes: Sequence[Dim]) -> Dim:
+    total: Dim = 0
+    for n in sizes:
+        total = d.add(total, n)
+    return total
+
+
+def _spans(kernel: Kernel, access: Access) -> list[tuple[Dim, Dim]]:
+    """(length, stride) of each axis but the first that the access runs along."""
+    return [(n, s) for n, s in zip(kernel.axes[1:], access.strides[1:], strict=True) if s != 0]
+
+
+def _shifted(region: Region, n: int) -> Region:
+    return Region(
+        region.begin + n, region.end + n, region.rows, region.local, region.slots, region.sums, region.grains,
+        {i + n: c for i, c in region.cuts.items()},
+    )  # fmt: skip
+
+
+def reads(step: Step) -> tuple[str, ...]:
+    """Buffers that a step reads from memory as they were before it."""
+    if isinstance(step, HostCall):
+        return step.inputs
+    if isinstance(step, NestKernel):
+        return _of_nest(step, "in")
+    found = (n.action.access.buffer for n in step.nodes if isinstance(n.action, (Load, IndexedLoad)))
+    return tuple(dict.fromkeys(found))
+
+
+def writes(step: Step) -> tuple[str, ...]:
+    """Buffers that a step writes."""
+    if isinstance(step, HostCall):
+        return step.outputs
+    if isinstance(step, NestKernel):
+        return _of_nest(step, "out")
+    found = (n.action.access.buffer for n in step.nodes if isinstance(n.action, (Store, Keep, Total, Column)))
+    return tuple(dict.fromkeys(found))
+
+
+def _of_nest(step: NestKernel, kind: str) -> tuple[str, ...]:
+    return tuple(b.name for b, a in zip(step.buffers, step.nest.arrays, strict=True) if a.kind == kind)

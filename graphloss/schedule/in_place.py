@@ -1,0 +1,47 @@
+"""Whether a kernel may write one buffer over another that it reads."""
+
+from __future__ import annotations
+
+from graphloss.ir.dims import Dim
+from graphloss.schedule.kernel import IndexedLoad, Keep, Kernel, Level, Load, Store, Tile
+
+
+def overwrites(kernel: Kernel, written: str, read: str) -> bool:
+    """Whether `written` may lie in the memory of `read`, a buffer of the same rows: no element is read after the kernel
+    wrote to its place.
+
+    That is so if all writes go through one access, the reads that come in the same pass go through the same one and
+    stand before the write, and no read comes in a later pass.
+    """
+    if kernel.tile != Tile.ROWS or kernel.split_row:
+        return False
+    sizes = {b.name: b.dtype for b in kernel.buffers}
+    if sizes[written] != sizes[read]:
+        return False
+    stores = [
+        (i, n, n.action.access)
+        for i, n in enumerate(kernel.nodes)
+        if isinstance(n.action, (Store, Keep)) and n.action.access.buffer == written
+    ]
+    if not stores or any(n.level is not Level.ELEMENT for _, n, _ in stores):
+        return False
+    places = {(a.offset, a.strides) for _, _, a in stores}
+    if len(places) != 1:
+        return False
+    first = min(n.at[0] for _, n, _ in stores)
+    position = min(i for i, n, _ in stores if n.at[0] == first)
+    for i, node in enumerate(kernel.nodes):
+        action = node.action
+        if not isinstance(action, (Load, IndexedLoad)) or action.access.buffer != read:
+            continue
+        if not node.at or node.at[-1] > first:
+            return False
+        # row-level nodes come before the loop of their pass
+        if node.level is not Level.ROW and node.at[-1] == first and not _same(action, places, i < position):
+            return False
+    return True
+
+
+def _same(action: Load | IndexedLoad, places: set[tuple[Dim, tuple[Dim, ...]]], before: bool) -> bool:
+    access = action.access
+    return isinstance(action, Load) and before and (access.offset, access.strides) in places
