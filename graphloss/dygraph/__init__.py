@@ -6,10 +6,13 @@ from graphloss.dygraph.linear import Linear
 from graphloss.dygraph.loss import BCELoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from graphloss.dygraph.mode import disable_dygraph, enable_dygraph, enabled, guard, no_grad, to_variable
 from graphloss.dygraph.varbase import ParamBase, VarBase
+from graphloss.dygraph.vocabulary import NCE, HSigmoid
 
 __all__ = [
+    "NCE",
     "BCELoss",
     "CrossEntropyLoss",
+    "HSigmoid",
     "L1Loss",
     "Layer",
     "Linear",

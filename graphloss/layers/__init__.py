@@ -116,6 +116,11 @@ from graphloss.layers.loss_region import (
     dice_loss,
     kldiv_loss,
 )
+from graphloss.layers.loss_vocabulary import (
+    hsigmoid,
+    nce,
+    sampled_softmax_with_cross_entropy,
+)
 from graphloss.layers.order import (
     argsort,
     cumsum,
@@ -221,6 +226,7 @@ __all__ = [
     "hard_sigmoid",
     "has_inf",
     "has_nan",
+    "hsigmoid",
     "huber_loss",
     "isfinite",
     "kldiv_loss",
@@ -243,6 +249,7 @@ __all__ = [
     "mean",
     "mse_loss",
     "mul",
+    "nce",
     "not_equal",
     "npair_loss",
     "one_hot",
@@ -264,6 +271,7 @@ __all__ = [
     "reshape",
     "round",
     "rsqrt",
+    "sampled_softmax_with_cross_entropy",
     "scale",
     "scatter",
     "selu",
