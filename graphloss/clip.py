@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from graphloss import ops
-from graphloss.errors import AttrError
+from graphloss.errors import ArgumentTypeError, AttrError
+from graphloss.ir.defaults import default_main_program
+from graphloss.ir.parameter import Parameter
+from graphloss.ir.program import Program
 from graphloss.ir.tensor import Tensor, cast
+
+NeedClip: TypeAlias = Callable[[Tensor], bool]
 
 
 class GradientClip:
-    """Base: `__call__` gives the clipped gradients, in their order."""
+    """Base: `__call__` gives the clipped gradients, in their order.
+
+    Args:
+        need_clip: says of a parameter whether its gradient is clipped; None: all are.
+    """
+
+    def __init__(self, need_clip: NeedClip | None = None) -> None:
+        if need_clip is not None and not callable(need_clip):
+            raise ArgumentTypeError("need_clip says of a parameter whether", "a function", type(need_clip).__name__)
+        self.need_clip = need_clip
+
+    def applies(self, parameter: Tensor) -> bool:
+        """Whether the gradient of `parameter` is clipped."""
+        return self.need_clip is None or bool(self.need_clip(parameter))
 
     def __call__(self, grads: Sequence[Tensor]) -> list[Tensor]:
         raise NotImplementedError
@@ -23,7 +42,8 @@ class GradientClipByValue(GradientClip):
         AttrError: min (by default −max) is above max.
     """
 
-    def __init__(self, max: float, min: float | None = None) -> None:
+    def __init__(self, max: float, min: float | None = None, need_clip: NeedClip | None = None) -> None:
+        super().__init__(need_clip)
         low = -max if min is None else min
         if low > max:
             raise AttrError(
@@ -38,7 +58,8 @@ class GradientClipByValue(GradientClip):
 class GradientClipByNorm(GradientClip):
     """Each gradient is shortened to the norm c where it is longer: g·c / max(c, ‖g‖)."""
 
-    def __init__(self, clip_norm: float) -> None:
+    def __init__(self, clip_norm: float, need_clip: NeedClip | None = None) -> None:
+        super().__init__(need_clip)
         self.clip_norm = _positive(clip_norm)
 
     def __call__(self, grads: Sequence[Tensor]) -> list[Tensor]:
@@ -46,9 +67,13 @@ class GradientClipByNorm(GradientClip):
 
 
 class GradientClipByGlobalNorm(GradientClip):
-    """All gradients are shortened by one factor, so that their norm as one vector is at most c."""
+    """All gradients are shortened by one factor, so that their norm as one vector is at most c.
 
-    def __init__(self, clip_norm: float) -> None:
+    `group_name` is there for Fluid's sake: the gradients of one clip are one group.
+    """
+
+    def __init__(self, clip_norm: float, group_name: str = "default_group", need_clip: NeedClip | None = None) -> None:
+        super().__init__(need_clip)
         self.clip_norm = _positive(clip_norm)
 
     def __call__(self, grads: Sequence[Tensor]) -> list[Tensor]:
@@ -58,6 +83,32 @@ class GradientClipByGlobalNorm(GradientClip):
         norm = ops.sqrt(ops.sums([cast(_squares(g), dtype) for g in grads]))
         factor = self.clip_norm / ops.clamp_min(norm, self.clip_norm)
         return [g * cast(factor, g.type.dtype) for g in grads]
+
+
+def set_gradient_clip(
+    clip: GradientClip, param_list: Sequence[Parameter | str] | None = None, program: Program | None = None
+) -> None:
+    """Clips the gradients of parameters (default: all there are by now) wherever an optimiser has no clip of its own.
+
+    Args:
+        clip: what is done; to be set before `minimize`.
+        param_list: parameters of `program`, or their names.
+        program: default: the default main program.
+
+    Raises:
+        ArgumentTypeError: an argument of another kind. UnknownVariable: a name that the program does not have.
+    """
+    if not isinstance(clip, GradientClip):
+        raise ArgumentTypeError("set_gradient_clip takes a gradient clip", "GradientClipByNorm", type(clip).__name__)
+    owner = default_main_program() if program is None else program
+    if not isinstance(owner, Program):
+        raise ArgumentTypeError("set_gradient_clip takes a Program", "Program", type(owner).__name__)
+    chosen = owner.all_parameters() if param_list is None else param_list
+    found = [owner.var(p) if isinstance(p, str) else p for p in chosen]
+    for p in found:
+        if not isinstance(p, Parameter):
+            raise ArgumentTypeError("only gradients of parameters are clipped", "Parameter", type(p).__name__)
+        p.gradient_clip = clip
 
 
 def _squares(g: Tensor) -> Tensor:

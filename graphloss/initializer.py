@@ -78,6 +78,18 @@ class Normal(Initializer):
         return ops.normal(tuple(shape), dtype, self.loc, self.scale, drawn_seed(self.seed))
 
 
+class TruncatedNormal(Initializer):
+    """As Normal, but for numbers more than two standard deviations from the mean, which are drawn again."""
+
+    def __init__(self, loc: float = 0.0, scale: float = 1.0, seed: int = 0) -> None:
+        if not scale >= 0:
+            raise AttrError("TruncatedNormal: scale is negative", got=scale)
+        self.loc, self.scale, self.seed = loc, scale, seed
+
+    def value(self, shape: Sequence[int], dtype: str) -> Tensor:
+        return ops.truncated_normal(tuple(shape), dtype, self.loc, self.scale, drawn_seed(self.seed))
+
+
 class Xavier(Initializer):
     """Variance 2 / (fan_in + fan_out): uniform in ±√(6 / (fan_in + fan_out)), or normal.
 
@@ -127,6 +139,7 @@ class NumpyArrayInitializer(Initializer):
 ConstantInitializer = Constant
 UniformInitializer = Uniform
 NormalInitializer = Normal
+TruncatedNormalInitializer = TruncatedNormal
 XavierInitializer = Xavier
 MSRAInitializer = MSRA
 

@@ -7,7 +7,17 @@ import pytest
 
 import graphloss as gl
 from graphloss.errors import ArgumentTypeError, AttrError, ShapeError
-from graphloss.initializer import MSRA, Constant, Initializer, Normal, NumpyArrayInitializer, Uniform, Xavier, fans
+from graphloss.initializer import (
+    MSRA,
+    Constant,
+    Initializer,
+    Normal,
+    NumpyArrayInitializer,
+    TruncatedNormal,
+    Uniform,
+    Xavier,
+    fans,
+)
 
 SHAPE = (40, 30)
 
@@ -33,6 +43,7 @@ def in_program(initializer: Initializer, seed: int = 0) -> np.ndarray:  # type: 
     [
         (Uniform(-2, 3, seed=1), -2, 3, 25 / 12),
         (Normal(0, 0.5, seed=1), -np.inf, np.inf, 0.25),
+        (TruncatedNormal(1, 0.5, seed=1), 0, 2, 0.25 * 0.7737),
         (Xavier(seed=1), -np.sqrt(6 / 70), np.sqrt(6 / 70), 2 / 70),
         (Xavier(uniform=False, seed=1), -np.inf, np.inf, 2 / 70),
         (Xavier(fan_in=10, fan_out=20, seed=1), -np.sqrt(6 / 30), np.sqrt(6 / 30), 2 / 30),

@@ -49,6 +49,41 @@ def adam(w: Array, g: Array, t: int, s: dict[str, Array]) -> Array:
     return w - rate * s["m"] / (np.sqrt(s["v"]) + 1e-8)
 
 
+def adagrad(w: Array, g: Array, t: int, s: dict[str, Array]) -> Array:
+    s["m"] = s.get("m", 0.5) + g * g
+    return w - 0.1 * g / (np.sqrt(s["m"]) + 1e-6)
+
+
+def decayed_adagrad(w: Array, g: Array, t: int, s: dict[str, Array]) -> Array:
+    s["m"] = 0.95 * s.get("m", 0) + 0.05 * g * g
+    return w - 0.1 * g / (np.sqrt(s["m"]) + 1e-6)
+
+
+def rmsprop(w: Array, g: Array, t: int, s: dict[str, Array]) -> Array:
+    s["s"] = 0.95 * s.get("s", 0) + 0.05 * g * g
+    s["u"] = 0.9 * s.get("u", 0) + 0.1 * g / np.sqrt(s["s"] + 1e-6)
+    return w - s["u"]
+
+
+def rmsprop_centered(w: Array, g: Array, t: int, s: dict[str, Array]) -> Array:
+    s["s"] = 0.8 * s.get("s", 0) + 0.2 * g * g
+    s["g"] = 0.8 * s.get("g", 0) + 0.2 * g
+    return w - 0.1 * g / np.sqrt(s["s"] - s["g"] ** 2 + 1e-3)
+
+
+def adadelta(w: Array, g: Array, t: int, s: dict[str, Array]) -> Array:
+    s["s"] = 0.95 * s.get("s", 0) + 0.05 * g * g
+    move = g * np.sqrt((s.get("u", 0) + 1e-6) / (s["s"] + 1e-6))
+    s["u"] = 0.95 * s.get("u", 0) + 0.05 * move * move
+    return w - move
+
+
+def adamax(w: Array, g: Array, t: int, s: dict[str, Array]) -> Array:
+    s["m"] = 0.9 * s.get("m", 0) + 0.1 * g
+    s["u"] = np.maximum(0.999 * s.get("u", 0) + 1e-8, np.abs(g))
+    return w - 0.1 / (1 - 0.9**t) * s["m"] / s["u"]
+
+
 def decayed(w: Array, g: Array, t: int, s: dict[str, Array]) -> Array:
     return w - 0.1 * (g + 0.3 * w)
 
@@ -72,6 +107,15 @@ RULES: dict[str, tuple[Rule, Make]] = {
     "momentum": (momentum, lambda **o: Momentum(0.1, 0.9, **o)),
     "nesterov": (nesterov, lambda **o: Momentum(0.1, 0.9, use_nesterov=True, **o)),
     "adam": (adam, lambda **o: Adam(0.1, beta2=0.99, **o)),
+    "adagrad": (adagrad, lambda **o: gl.optimizer.Adagrad(0.1, initial_accumulator_value=0.5, **o)),
+    "decayed adagrad": (decayed_adagrad, lambda **o: gl.optimizer.DecayedAdagradOptimizer(0.1, **o)),
+    "rmsprop": (rmsprop, lambda **o: gl.optimizer.RMSProp(0.1, momentum=0.9, **o)),
+    "rmsprop centered": (
+        rmsprop_centered,
+        lambda **o: gl.optimizer.RMSPropOptimizer(0.1, rho=0.8, epsilon=1e-3, centered=True, **o),
+    ),
+    "adadelta": (adadelta, lambda **o: gl.optimizer.Adadelta(0.1, **o)),
+    "adamax": (adamax, lambda **o: gl.optimizer.Adamax(0.1, **o)),
     "L2": (decayed, lambda **o: SGD(0.1, regularization=gl.regularizer.L2Decay(0.3), **o)),
     "L1": (decayed_l1, lambda **o: SGD(0.1, regularization=gl.regularizer.L1Decay(0.3), **o)),
     "by value": (clipped, lambda **o: SGD(0.1, grad_clip=gl.clip.GradientClipByValue(0.2), **o)),
@@ -269,3 +313,49 @@ def test_refusals() -> None:
         gl.clip.GradientClipByNorm(0.0)
     with pytest.raises(AttrError, match="order"):
         gl.clip.GradientClipByValue(-1.0)
+    with pytest.raises(AttrError, match="rho"):
+        gl.optimizer.RMSProp(0.1, rho=1.5)
+    with pytest.raises(ArgumentTypeError, match="need_clip"):
+        gl.clip.GradientClipByNorm(1.0, need_clip="w")  # type: ignore[arg-type]
+
+
+def two_weights(optimizer: Optimizer, clip: Callable[[], object] = lambda: None) -> tuple[Array, Array]:
+    """What one step takes off two weights of gradient (3, 4) each; `clip` runs before minimize."""
+    main, startup, scope = gl.Program(), gl.Program(), gl.Scope()
+    with gl.program_guard(main, startup), gl.unique_name.guard():
+        a, b = (
+            gl.layers.create_parameter([2], "float64", n, default_initializer=gl.initializer.Constant(0.0))
+            for n in "ab"
+        )
+        by = gl.layers.assign(np.array([3.0, 4.0]))
+        clip()
+        optimizer.minimize(gl.layers.reduce_sum((a + b) * by))
+    exe = gl.Executor()
+    exe.run(startup, scope=scope)
+    exe.run(main, scope=scope)
+    first, second = (-np.array(scope.find_var(n).get_tensor()) for n in "ab")
+    return first, second
+
+
+def test_clips_of_some_parameters() -> None:
+    only_a = gl.clip.GradientClipByGlobalNorm(1.0, need_clip=lambda p: p.name == "a")
+    a, b = two_weights(SGD(1.0, grad_clip=only_a))
+    np.testing.assert_allclose([a, b], [[0.6, 0.8], [3, 4]], rtol=1e-15)
+    a, b = two_weights(SGD(1.0), lambda: gl.clip.set_gradient_clip(gl.clip.GradientClipByNorm(0.5), ["b"]))
+    np.testing.assert_allclose([a, b], [[3, 4], [0.3, 0.4]], rtol=1e-15)
+    a, b = two_weights(SGD(1.0), lambda: gl.clip.set_gradient_clip(gl.clip.GradientClipByGlobalNorm(50**0.5 / 2)))
+    np.testing.assert_allclose([a, b], [[1.5, 2], [1.5, 2]], rtol=1e-15)
+    own = SGD(1.0, grad_clip=gl.clip.GradientClipByValue(1.0))
+    a, b = two_weights(own, lambda: gl.clip.set_gradient_clip(gl.clip.GradientClipByNorm(0.5)))
+    np.testing.assert_allclose([a, b], [[1, 1], [1, 1]])
+
+
+def test_set_gradient_clip_refuses() -> None:
+    main, clip = gl.Program(), gl.clip.GradientClipByNorm(1.0)
+    with gl.program_guard(main):
+        x = gl.data("x", [1])
+    for arguments in ((3,), (clip, [x], main), (clip, None, "main")):
+        with pytest.raises(ArgumentTypeError):
+            gl.clip.set_gradient_clip(*arguments)  # type: ignore[arg-type]
+    with pytest.raises(UnknownVariable):
+        gl.clip.set_gradient_clip(clip, ["y"], main)

@@ -33,6 +33,7 @@ class Parameter(Variable):
         self.trainable = trainable
         self.optimize_attr: dict[str, float] = dict(optimize_attr or {"learning_rate": 1.0})
         self.regularizer = regularizer
+        self.gradient_clip: object = None
         self.do_model_average = do_model_average
         self.is_distributed = is_distributed
 

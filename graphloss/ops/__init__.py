@@ -48,7 +48,7 @@ from graphloss.ops.logic import (
     where,
 )
 from graphloss.ops.order import argsort, cumsum, take_along
-from graphloss.ops.random import normal, uniform
+from graphloss.ops.random import normal, truncated_normal, uniform
 from graphloss.ops.reduce import (
     argmax,
     argmin,
@@ -263,6 +263,7 @@ __all__ = [
     "tile",
     "transpose",
     "trunc",
+    "truncated_normal",
     "tweedie_deviance",
     "unbroadcast",
     "uniform",

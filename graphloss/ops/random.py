@@ -58,6 +58,15 @@ def _normal(n: int, seed: int, step: int, attrs: Attrs) -> Array:
     return result
 
 
+def _truncated_normal(n: int, seed: int, step: int, attrs: Attrs) -> Array:
+    z, tries = philox.gauss(n, seed, step), 0
+    while (far := np.abs(z) > 2).any():  # drawn again one by one, so that no number depends on how many there are
+        tries += 1
+        z = np.where(far, philox.gauss(n, philox.fold(seed, tries), step), z)
+    result: Array = (attrs["mean"] + attrs["std"] * z).astype(attrs["dtype"])
+    return result
+
+
 def _reference(draw: Draw) -> Callable[..., Array]:
     def reference(*step: Array, **attrs: object) -> Array:
         shape = attrs["shape"]
@@ -107,6 +116,13 @@ def _samples(attrs: Attrs) -> Samples:
 for _name, _draw, _low, _high, _text in (
     ("uniform", _uniform, "low", "high", "Numbers spread evenly over [low, high)."),
     ("normal", _normal, "mean", "", "Numbers of the normal distribution with the given mean and standard deviation."),
+    (
+        "truncated_normal",
+        _truncated_normal,
+        "mean",
+        "",
+        "Numbers of the normal distribution, those more than two standard deviations from the mean drawn again.",
+    ),
 ):
     _second = AttrSpec(_high, "float", 1.0) if _high else AttrSpec("std", "float", 1.0)
     define(
@@ -146,3 +162,16 @@ def normal(
     others in each run."""
     attrs = {"shape": tuple(shape), "dtype": dtype, "seed": seed, "mean": mean, "std": std}
     return apply("normal", () if step is None else (step,), attrs)[0]
+
+
+def truncated_normal(
+    shape: Sequence[Dim],
+    dtype: str = "float32",
+    mean: float = 0.0,
+    std: float = 1.0,
+    seed: int = 0,
+    step: Tensor | None = None,
+) -> Tensor:
+    """As `normal`, without the numbers more than two standard deviations from the mean."""
+    attrs = {"shape": tuple(shape), "dtype": dtype, "seed": seed, "mean": mean, "std": std}
+    return apply("truncated_normal", () if step is None else (step,), attrs)[0]

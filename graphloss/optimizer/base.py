@@ -1,4 +1,4 @@
-"""Optimisers: a step that changes parameters by their gradients, as ops of a program or at once in eager mode."""
+"""What all optimisers share: steps that change parameters by their gradients, as ops of a program or at once."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class Optimizer:
         first = len(block.ops)
         with program_guard(program), op_role("optimize"), layer(self._name):
             rate = self._rate(program, "float64" if any(p.dtype == "float64" for p, _ in pairs) else "float32")
-            grads = list(self._clip([g for _, g in pairs]) if self._clip else (g for _, g in pairs))
+            grads = self._clipped([p for p, _ in pairs], [g for _, g in pairs])
             shared = self._shared(program, [p for p, _ in pairs])
             for (p, _), grad in zip(pairs, grads, strict=True):
                 state: dict[str, Variable] = {**shared, **self._own(program, p)}
@@ -197,6 +197,16 @@ class Optimizer:
             known = self._rates[id(program)] = (program, made)
         return known[1]
 
+    def _clipped(self, parameters: Sequence[Tensor], grads: Sequence[Tensor]) -> list[Tensor]:
+        """The gradients after this optimiser's clip, or where it has none, after those that the parameters carry."""
+        found = list(grads)
+        clips = [self._clip or getattr(p, "gradient_clip", None) for p in parameters]
+        for clip in {id(c): c for c in clips if isinstance(c, GradientClip)}.values():
+            due = [i for i, p in enumerate(parameters) if clips[i] is clip and clip.applies(p)]
+            for i, grad in zip(due, clip([found[i] for i in due]), strict=True):
+                found[i] = grad
+        return found
+
     def _scaled(self, rate: Tensor, p: Variable | ParamBase) -> Tensor:
         factor = p.optimize_attr["learning_rate"] if isinstance(p, (Parameter, ParamBase)) else 1.0
         own = cast(rate, p.type.dtype)
@@ -222,8 +232,8 @@ class Optimizer:
     def _eager_step(self) -> None:
         due = [p for p in self._trained() if p.trainable and p.cell.sink.grad is not None]
         with using(EAGER), recording(False):
-            given: list[Tensor] = [VarBase(Cell(g), True) for p in due if (g := p.cell.sink.grad) is not None]
-            grads = self._clip(given) if self._clip else given
+            given = [VarBase(Cell(g), True) for p in due if (g := p.cell.sink.grad) is not None]
+            grads = self._clipped(due, given)
             shared = self._values("", None)
             for p, grad in zip(due, grads, strict=True):
                 state = {**shared, **self._values(p.name, p)}
@@ -274,97 +284,6 @@ class Optimizer:
             if name not in self.slots:
                 raise UnknownVariable(name, self.slots, what=f"{type(self).__name__} keeps no {name!r}")
             self._kept.setdefault(p, {})[name] = np.array(value)
-
-
-class SGD(Optimizer):
-    """w ← w − η·g.
-
-    Example:
-        >>> import graphloss as gl
-        >>> with gl.program_guard(gl.Program(), gl.Program()):
-        ...     x = gl.data("x", [None, 4])
-        ...     loss = gl.layers.mean(gl.layers.fc(x, size=1))
-        ...     updates, pairs = gl.optimizer.SGD(learning_rate=0.1).minimize(loss)
-        >>> len(pairs)
-        2
-    """
-
-    def step(self, parameter: Tensor, grad: Tensor, rate: Tensor, state: Mapping[str, Tensor]) -> Step:
-        return Step(parameter - rate * grad)
-
-
-class Momentum(Optimizer):
-    """v ← μ·v + g; w ← w − η·v, or with use_nesterov w ← w − η·(g + μ·v)."""
-
-    slots: Mapping[str, Slot] = {"velocity": Slot(0.0)}
-
-    def __init__(
-        self,
-        learning_rate: float | Tensor,
-        momentum: float,
-        parameter_list: Sequence[ParamBase | Variable | str] | None = None,
-        use_nesterov: bool = False,
-        regularization: Regularizer | None = None,
-        grad_clip: GradientClip | None = None,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(learning_rate, parameter_list, regularization, grad_clip, name)
-        self._momentum = float(momentum)
-        self._nesterov = use_nesterov
-
-    def step(self, parameter: Tensor, grad: Tensor, rate: Tensor, state: Mapping[str, Tensor]) -> Step:
-        velocity = self._momentum * state["velocity"] + grad
-        move = grad + self._momentum * velocity if self._nesterov else velocity
-        return Step(parameter - rate * move, {"velocity": velocity})
-
-
-class Adam(Optimizer):
-    """m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; w ← w − η·√(1−β₂ᵗ)/(1−β₁ᵗ)·m/(√v + ε).
-
-    ε is added to √v as it is, not to the bias-corrected one. `lazy_mode` is accepted for old programs.
-    """
-
-    slots: Mapping[str, Slot] = {
-        "moment1": Slot(0.0),
-        "moment2": Slot(0.0),
-        "beta1_pow": Slot(1.0, like_parameter=False),
-        "beta2_pow": Slot(1.0, like_parameter=False),
-    }
-
-    def __init__(
-        self,
-        learning_rate: float | Tensor = 0.001,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        epsilon: float = 1e-8,
-        parameter_list: Sequence[ParamBase | Variable | str] | None = None,
-        regularization: Regularizer | None = None,
-        grad_clip: GradientClip | None = None,
-        name: str | None = None,
-        lazy_mode: bool = False,
-    ) -> None:
-        super().__init__(learning_rate, parameter_list, regularization, grad_clip, name)
-        for text, beta in (("beta1", beta1), ("beta2", beta2)):
-            if not 0 <= beta < 1:
-                raise AttrError(f"Adam: {text} is out of range", expected="0 <= beta < 1", got=beta)
-        self._beta1, self._beta2, self._epsilon = float(beta1), float(beta2), float(epsilon)
-
-    def advance(self, shared: Mapping[str, Tensor]) -> State:
-        return {"beta1_pow": shared["beta1_pow"] * self._beta1, "beta2_pow": shared["beta2_pow"] * self._beta2}
-
-    def step(self, parameter: Tensor, grad: Tensor, rate: Tensor, state: Mapping[str, Tensor]) -> Step:
-        powers = self.advance(state)
-        correction = ops.sqrt(1.0 - powers["beta2_pow"]) / (1.0 - powers["beta1_pow"])
-        moment1 = self._beta1 * state["moment1"] + (1.0 - self._beta1) * grad
-        moment2 = self._beta2 * state["moment2"] + (1.0 - self._beta2) * ops.square(grad)
-        move = moment1 / (ops.sqrt(moment2) + self._epsilon)
-        new = parameter - rate * cast(correction, parameter.type.dtype) * move
-        return Step(new, {"moment1": moment1, "moment2": moment2})
-
-
-SGDOptimizer = SGD
-MomentumOptimizer = Momentum
-AdamOptimizer = Adam
 
 
 def _persistable(program: Program, key: str, shape: Sequence[int], dtype: str, first: float) -> Variable:

@@ -37,7 +37,7 @@ def draw(kind: str, **attrs: object) -> np.ndarray:
         return out.array
 
 
-@pytest.mark.parametrize("kind", ["uniform", "normal"])
+@pytest.mark.parametrize("kind", ["uniform", "normal", "truncated_normal"])
 def test_a_stream_does_not_depend_on_how_much_of_it_is_drawn(kind: str) -> None:
     whole = draw(kind, shape=(1001,), seed=5)
     np.testing.assert_array_equal(draw(kind, shape=(7, 11), seed=5).ravel(), whole[:77])
@@ -48,7 +48,7 @@ def test_a_stream_does_not_depend_on_how_much_of_it_is_drawn(kind: str) -> None:
     assert not np.isin(other, whole).any()
 
 
-@pytest.mark.parametrize("kind", ["uniform", "normal"])
+@pytest.mark.parametrize("kind", ["uniform", "normal", "truncated_normal"])
 def test_seed_0_draws_anew(kind: str) -> None:
     drawn = [draw(kind, shape=(50,)) for _ in range(3)]
     assert all(np.any(a != b) for a, b in ((drawn[0], drawn[1]), (drawn[1], drawn[2]), (drawn[0], drawn[2])))
@@ -60,6 +60,18 @@ def test_uniform_distribution() -> None:
     assert abs(x.mean() - 2) < 4 * 8 / np.sqrt(12 * x.size)
     counts = np.histogram(x, 64, (-2, 6))[0]
     assert ((counts - x.size / 64) ** 2 / (x.size / 64)).sum() < 63 + 5 * np.sqrt(2 * 63)
+
+
+def test_truncated_normal_distribution() -> None:
+    x = draw("truncated_normal", shape=(200_000,), mean=1.0, std=2.0, seed=2, dtype="float64")
+    z, normal = (x - 1) / 2, draw("normal", shape=(200_000,), seed=2, dtype="float64")
+    assert np.abs(z).max() <= 2
+    kept = np.abs(normal) <= 2
+    np.testing.assert_allclose(z[kept], normal[kept], rtol=1e-15, atol=1e-15)
+    inside = mpmath.erf(mpmath.sqrt(2))
+    edges = [float(mpmath.erfinv(inside * (k - 32) / 32) * mpmath.sqrt(2)) for k in range(65)]
+    counts = np.histogram(z, [-2, *edges[1:-1], 2])[0]  # 64 parts of equal probability
+    assert ((counts - z.size / 64) ** 2 / (z.size / 64)).sum() < 63 + 5 * np.sqrt(2 * 63)
 
 
 def test_uniform_never_rounds_to_its_end() -> None:
