@@ -66,12 +66,18 @@ class EagerMode:
             arrays.append(array)
         live = tuple(not v.stop_gradient for v in values)
         if op.vjp is None or not any(live) or not _recording.get():
-            return tuple(self._wrap(Cell(a), True) for a in arrays)
-        record = Record(op, tuple(v.cell for v in values), live, tuple(arrays), attrs)
-        return tuple(
-            self._wrap(Cell(a, record, i, record.sinks[i]), not dtypes.is_float(t.dtype))
-            for i, (a, t) in enumerate(zip(arrays, types, strict=True))
-        )
+            cells = [Cell(a) for a in arrays]
+            stopped = [True] * len(cells)
+        else:
+            record = Record(op, tuple(v.cell for v in values), live, tuple(arrays), attrs)
+            cells = [Cell(a, record, i, record.sinks[i]) for i, a in enumerate(arrays)]
+            stopped = [not dtypes.is_float(t.dtype) for t in types]
+        divided = next((v.cell for v in values if v.cell.lod), None)
+        if divided is not None:
+            for cell in cells:
+                if cell.array.shape[:1] == divided.array.shape[:1]:  # a row for each row
+                    cell.lod = divided.lod
+        return tuple(map(self._wrap, cells, stopped))
 
 
 def _eager(op: OpDef, x: Tensor) -> Handle:

@@ -16,6 +16,7 @@ from graphloss.dygraph.varbase import VarBase
 from graphloss.errors import ArgumentTypeError, UnsupportedError
 from graphloss.ir import unique_name
 from graphloss.ir.tensor import current, using
+from graphloss.runtime.lod import LoDTensor
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,8 +30,9 @@ def enabled() -> bool:
 
 
 def to_variable(value: object, name: str | None = None, zero_copy: bool | None = None) -> VarBase:
-    """An eager array with the value of `value`, a NumPy array; a VarBase comes back as it is.
+    """An eager array with the value of `value`, a NumPy array or a LoDTensor; a VarBase comes back as it is.
 
+    A result that has a row for each row of a LoDTensor has its sequences.
     `stop_gradient` is True: set it to False to get a gradient. The array is copied, whatever `zero_copy` says.
 
     Raises:
@@ -47,10 +49,14 @@ def to_variable(value: object, name: str | None = None, zero_copy: bool | None =
         raise UnsupportedError("to_variable makes eager arrays", hint="use it inside `with dygraph.guard():`")
     if isinstance(value, VarBase):
         return value
+    if isinstance(value, LoDTensor):
+        made = VarBase(Cell(frozen(np.array(value))), True, name=name)
+        made.cell.lod = value.checked_lod()
+        return made
     if not isinstance(value, (np.ndarray, np.generic)):
         raise ArgumentTypeError(
             "to_variable takes a NumPy array",
-            expected="ndarray or VarBase",
+            expected="ndarray, LoDTensor or VarBase",
             got=type(value).__name__,
             hint="np.array(value, dtype) makes one",
         )

@@ -34,17 +34,20 @@ class Sink:
 class Cell:
     """An immutable value: its array, where its gradient goes, and output `index` of which record it is, if of one.
 
+    `lod` are offsets that divide its rows into sequences, level by level; () for a plain array.
+
     A record holds the cells of its inputs but not of its outputs, so that a history is freed without a garbage
     collection.
     """
 
-    __slots__ = ("array", "index", "record", "sink")
+    __slots__ = ("array", "index", "lod", "record", "sink")
 
     def __init__(self, array: Array, record: Record | None = None, index: int = 0, sink: Sink | None = None) -> None:
         self.array = array
         self.record = record
         self.index = index
         self.sink = Sink() if sink is None else sink
+        self.lod: tuple[Array, ...] = ()
 
 
 class Record:

@@ -55,6 +55,23 @@ class VarBase(Handle):
         return int(self.cell.array.ndim)
 
     @property
+    def lod_level(self) -> int:
+        """How deeply its rows are divided into sequences; 0 is a plain array."""
+        return len(self.cell.lod)
+
+    def offsets(self) -> VarBase | None:
+        """The offsets of its sequences, int64 [S+1]; None for a plain array."""
+        return VarBase(Cell(self.cell.lod[-1]), True) if self.cell.lod else None
+
+    def divide(self, offsets: Tensor) -> None:
+        """Takes offsets of sequences, int64 [S+1]; results of as many rows have them too."""
+        if not isinstance(offsets, VarBase):
+            raise ArgumentTypeError("an eager array is divided by eager offsets", "VarBase", type(offsets).__name__)
+        if offsets.dtype != "int64" or offsets.ndim != 1:
+            raise ShapeError("offsets are int64 of shape [S+1]", got=str(offsets.type))
+        self.cell.lod = (offsets.cell.array,)
+
+    @property
     def is_leaf(self) -> bool:
         """Whether it was given, not computed by something that is remembered."""
         return self.cell.record is None
@@ -92,7 +109,9 @@ class VarBase(Handle):
 
     def detach(self) -> VarBase:
         """The same value, without its history."""
-        return VarBase(Cell(self.cell.array), True)
+        made = VarBase(Cell(self.cell.array), True)
+        made.cell.lod = self.cell.lod
+        return made
 
     def set_value(self, value: object) -> None:
         """Takes another value of the same shape and dtype; what was computed from the old one stays as it is.
@@ -111,7 +130,9 @@ class VarBase(Handle):
             raise ShapeError(f"set_value of {self.name!r}: another shape", list(old.shape), list(array.shape))
         if array.dtype.newbyteorder("=") != old.dtype:
             raise DtypeError(f"set_value of {self.name!r}: another dtype", old.dtype, array.dtype)
+        lod = self.cell.lod
         self.cell = Cell(frozen(array), sink=self.cell.sink)
+        self.cell.lod = lod
 
     def astype(self, dtype: object) -> Tensor:
         """Itself if it has that dtype, else a cast."""

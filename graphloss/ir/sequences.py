@@ -9,6 +9,7 @@ sequences of sequences: then S is a key too.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from graphloss.errors import ArgumentTypeError, AttrError, ShapeError
@@ -71,20 +72,25 @@ def offsets_name(program: Program, dim: Dim) -> str | None:
 
 
 def levels(var: Variable) -> tuple[str, ...]:
-    """The names of all offsets of `var`, those of its rows last, as `LoDTensor.lod()` has them; () without any."""
+    """The names of all offsets of `var`, those of its rows last, as `LoDTensor.lod()` has them; () without any.
+
+    An input has those that it was declared with, whatever its dimensions turn out to be equal to.
+    """
     program = var.block.program
     found: list[str] = []
     if program.sequences and var.has_type and var.type.shape:
         dim = var.type.shape[0]
-        while (name := offsets_name(program, dim)) is not None and name not in found:
+        divided = program.sequences.get if var.is_data else partial(offsets_name, program)
+        while (name := divided(dim)) is not None and name not in found:
             found.append(name)
             dim = sub(program.global_block().vars[name].type.shape[0], 1)
     return tuple(reversed(found))
 
 
-def described(name: str) -> str:
-    """What an error calls offsets: by the variable that was declared with them."""
-    return name.removesuffix(OFFSETS_SUFFIX)
+def owner(program: Program, offsets: str) -> str | None:
+    """The name of the data variable that was declared with these offsets; None where an op made them."""
+    variables = program.global_block().vars
+    return next((n for n, v in variables.items() if v.declared_lod_level and offsets in levels(v)), None)
 
 
 def check_level(lod_level: object, name: str) -> int:

@@ -70,6 +70,10 @@ class Tensor:
         """Where the sequences begin that its rows are divided into, int64 [S+1]; None for a plain array."""
         return None
 
+    def divide(self, offsets: Tensor) -> None:
+        """Says that `offsets` divide its rows into sequences."""
+        raise UnsupportedError(f"a {type(self).__name__} has no sequences")
+
     def backward(self) -> None:
         """Gradients by the tape; eager arrays have one."""
         raise UnsupportedError(f"a {type(self).__name__} has no tape")

@@ -11,7 +11,7 @@ from graphloss.ir.dims import Dim
 from graphloss.ir.indexing import Index, indexed
 from graphloss.ir.location import Location
 from graphloss.ir.printer import type_text
-from graphloss.ir.sequences import check_level, levels
+from graphloss.ir.sequences import check_level, divide, levels
 from graphloss.ir.tensor import Tensor, cast
 from graphloss.ir.types import TensorType
 
@@ -127,6 +127,10 @@ class Variable(Tensor):
         """The variable that holds the offsets [S+1] of its sequences, as they are fed; None for a plain array."""
         found = levels(self)
         return self.block.program.global_block().vars[found[-1]] if found else None
+
+    def divide(self, offsets: Tensor) -> None:
+        """Says that `offsets`, int64 [S+1], divide its first dimension, and so every variable that has it."""
+        divide(self, self.block.own("divide", offsets))
 
     @property
     def grad_name(self) -> str:

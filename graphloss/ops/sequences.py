@@ -12,7 +12,7 @@ from graphloss.errors import AttrError, ShapeError, UnsupportedError, ValueRange
 from graphloss.ir.dims import Equations
 from graphloss.ir.forms import Host
 from graphloss.ir.opdef import Array, Attrs, AttrSpec, Sample, Types
-from graphloss.ir.sequences import described, divide
+from graphloss.ir.sequences import owner
 from graphloss.ir.tensor import Tensor, apply
 from graphloss.ir.types import TensorType
 from graphloss.ir.variable import Variable
@@ -67,7 +67,7 @@ def check_equal(offsets: Array, others: Sequence[Array], names: Sequence[str]) -
             raise ValueRangeError(
                 f"{names[0]!r} and {name!r} are divided into different sequences",
                 f"length {int(lengths[at])} of sequence {at}, as in {names[0]!r}",
-                f"length {int(found[at])} in {name!r}", variable=name, hint="both need a row for each step of a sequence",
+                f"length {int(found[at])} in {name!r}", variable=name, hint="both need a row for each step",
             )  # fmt: skip
 
 
@@ -139,12 +139,10 @@ def with_offsets(rows: Tensor, offsets: Tensor) -> Tensor:
     it is a LoDTensor.
 
     Raises:
-        ShapeError: the dimension is a number, or `offsets` are no vector of int64.
+        ShapeError: the dimension of a variable is a number, or `offsets` are no vector of int64.
     """
-    if isinstance(rows, Variable) and isinstance(offsets, Variable):
-        divide(rows, offsets)
-        return rows
-    raise UnsupportedError("with_offsets takes variables of a program", got=f"{rows!r} and {offsets!r}")
+    rows.divide(offsets)
+    return rows
 
 
 def _fed(x: Tensor) -> Tensor:
@@ -160,6 +158,5 @@ def _fed(x: Tensor) -> Tensor:
 
 def _named(x: Tensor, offsets: Tensor) -> str:
     """What an error calls the sequences: by the input that was declared with them, else by the tensor itself."""
-    if isinstance(offsets, Variable) and offsets.is_data:
-        return described(offsets.name)
-    return str(getattr(x, "name", "x"))
+    declared = owner(offsets.block.program, offsets.name) if isinstance(offsets, Variable) else None
+    return declared or str(getattr(x, "name", "x"))

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from graphloss.errors import ArgumentTypeError, FeedError, UnknownVariable, nearest_name_hint
 from graphloss.ir.program import Program
-from graphloss.ir.sequences import described
+from graphloss.ir.sequences import owner
 from graphloss.ir.variable import Variable
 from graphloss.runtime.scope import Scope
 
@@ -52,14 +52,14 @@ def missing(program: Program, feeds: Mapping[str, object], needed: Sequence[str]
     name = next(n for n in needed if n not in feeds)
     known = program.global_block().vars
     unknown = [n for n in feeds if n not in known]
-    owner = described(name)
-    if name != owner and owner in feeds:
+    rows = owner(program, name)
+    if rows is not None and rows in feeds:
         return FeedError(
-            f"{owner!r} is fed as a plain array, and the run needs its sequences",
+            f"{rows!r} is fed as a plain array, and the run needs its sequences",
             expected="a LoDTensor",
-            got=type(feeds[owner]).__name__,
-            op=known.get(owner),
-            where=known[owner].location if owner in known else None,
+            got=type(feeds[rows]).__name__,
+            op=known[rows],
+            where=known[rows].location,
             hint="create_lod_tensor(array, [lengths], place) makes one",
         )
     hint = f"{unknown[0]!r} was fed, which the program does not have" if unknown else "add it to the feed of run()"

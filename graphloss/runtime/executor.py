@@ -209,17 +209,20 @@ def _run_sequences(
     return_numpy: bool,
 ) -> list[Array] | list[LoDTensor]:
     """A run whose feeds may be LoDTensors; its results are, unless `return_numpy`."""
-    try:
-        fed = split_feeds(program, feeds)
-        carried = Carried(program, fetches, fed)
-        if return_numpy:
-            carried.check_plain(fetches)
-    except GraphlossError as error:
-        raise located(error, program, {}) from None
+    fed = _split(program, feeds)
+    carried = Carried(program, fetches, fed)
     if return_numpy:
+        carried.check_plain(program, fetches)
         return _run(program, _compiled(program, fetches, options), fed, scope)
     results = _run(program, _compiled(program, [*fetches, *carried.extra], options), fed, scope)
     return carried.tensors(results, fed)
+
+
+def _split(program: Program, feeds: Mapping[str, object]) -> Mapping[str, object]:
+    try:
+        return split_feeds(program, feeds)
+    except GraphlossError as error:
+        raise located(error, program, {}) from None
 
 
 def _run_partial(
@@ -236,6 +239,8 @@ def _run_partial(
         compiled = Compiled(compile_graph(parts.shard, options, primitive=parts.shard), options)
         known = program.compiled[key] = (parts, compiled)
     parts, compiled = known
+    if program.sequences:
+        feeds = _split(program, feeds)
     results = _run(program, compiled, feeds, scope)
     return partials(parts, dict(zip(parts.shard.fetches, results, strict=True)))
 

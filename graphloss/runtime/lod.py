@@ -79,10 +79,19 @@ class LoDTensor:
     def has_valid_recursive_sequence_lengths(self) -> bool:
         """Whether the sequences divide the rows that are there now."""
         try:
-            check_levels(self._stored.lod, self._rows(), "tensor")
+            self.checked_lod()
         except ValueRangeError:
             return False
         return True
+
+    def checked_lod(self, name: str = "") -> tuple[Array, ...]:
+        """The offsets, which nobody writes to.
+
+        Raises:
+            ValueRangeError: they do not divide the rows that are there now; it calls them `name`.
+        """
+        check_levels(self._stored.lod, self._rows(), name or self.name)
+        return self._stored.lod
 
     def shape(self) -> list[int]:
         return [] if self._stored.value is None else list(self._stored.value.shape)
@@ -174,6 +183,9 @@ def offsets_of_lengths(lengths: object) -> list[Array]:
     found = []
     for level in _listed(lengths, "lengths"):
         vector = _vector(level, "lengths")
+        if (vector < 0).any():
+            at = int(np.argmax(vector < 0))
+            raise ValueRangeError("the length of a sequence is negative", "at least 0", f"{vector[at]}, sequence {at}")
         found.append(_frozen(np.concatenate([np.zeros(1, np.int64), np.cumsum(vector)])))
     return found
 
@@ -253,8 +265,7 @@ def split_feeds(program: Program, feeds: Mapping[str, object]) -> dict[str, obje
                 f"lod_level {len(names)}", f"{len(stored.lod)} levels, {value.recursive_sequence_lengths()}",
                 hint=f"declare it by data(..., lod_level={len(stored.lod)})", variable=name,
             )  # fmt: skip
-        check_levels(stored.lod, stored.value.shape[0] if stored.value.ndim else 1, name)
-        out.update(zip(names, stored.lod, strict=True))
+        out.update(zip(names, value.checked_lod(name), strict=True))
     return out
 
 
@@ -272,14 +283,14 @@ class Carried:
             self.names.append(found)
             self.extra += [n for n in found if not variables[n].is_data and n not in self.extra]
 
-    def check_plain(self, fetches: Sequence[Variable | str]) -> None:
+    def check_plain(self, program: Program, fetches: Sequence[Variable | str]) -> None:
         """UnsupportedError if a fetch carries sequences, which an array would lose."""
         for fetch, names in zip(fetches, self.names, strict=True):
             if names:
-                name = fetch if isinstance(fetch, str) else fetch.name
+                var = program.var(fetch) if isinstance(fetch, str) else fetch
                 raise UnsupportedError(
-                    f"the fetch {name!r} carries sequences, which an array would lose", "return_numpy=False",
-                    f"return_numpy=True, and the offsets {names[-1]!r}", variable=name,
+                    f"the fetch {var.name!r} carries sequences, which an array would lose", "return_numpy=False",
+                    f"return_numpy=True, and the offsets {names[-1]!r}", op=var, where=var.location,
                     hint="np.array(fetched) gives the rows of what run(..., return_numpy=False) returns",
                 )  # fmt: skip
 
