@@ -19,6 +19,13 @@ def softplus(x: Array) -> Array:
     return (np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))).astype(x.dtype)
 
 
+def ldexp(x: Array, n: Array) -> Array:
+    """x * 2^n for whole numbers n, |n| counting as at most twice the exponent of the smallest normal number."""
+    limit = -2 * int(np.finfo(x.dtype).minexp)
+    out: Array = np.ldexp(x, np.clip(n, -limit, limit).astype(np.int32))
+    return out
+
+
 def _each(fn: Callable[[float], float]) -> Callable[[Array], Array]:
     """A function of Python floats over an array, computed in float64."""
 

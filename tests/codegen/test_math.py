@@ -181,6 +181,20 @@ def test_pow(dtype: str, level: str) -> None:
     assert np.array_equal(np.signbit(got)[number], np.signbit(want)[number])
 
 
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_ldexp(dtype: str, level: str) -> None:
+    limit = 252 if dtype == "float32" else 2044
+    rng = np.random.default_rng(7)
+    x = np.concatenate([specials(dtype), rng.choice(stratified(dtype, 8), 6000), uniform(dtype, 0.5, 4, 6000)])
+    n = np.round(rng.uniform(-1.2 * limit, 1.2 * limit, x.size)).astype(dtype)
+    n[::5] = np.round(rng.uniform(-20, 20, n[::5].size))
+    n[::11], n[1::11] = -1e30, 1e30
+    got = compiled("ldexp", dtype, 2, level=level)(x, n)
+    with np.errstate(all="ignore"):
+        check(got, np.ldexp(x, np.clip(n, -limit, limit).astype(np.int32)), 0.0, x, n)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("exponent", [0.0, 0.5, -0.5, 1.0, -1.0, 1.5, 2.0, -2.0, 3.0, 4.0, 5.0])
 def test_pow_of_a_constant(exponent: float, dtype: str) -> None:
@@ -261,7 +275,7 @@ def test_every_width_gives_the_same_bits(dtype: str, width: int) -> None:
 
 def test_no_library_is_called() -> None:
     for function in sorted(FUNCTIONS):
-        arguments = 2 if function in ("pow", "mod", "floor_mod", "floordiv", "min", "max") else 1
+        arguments = 2 if function in ("pow", "ldexp", "mod", "floor_mod", "floordiv", "min", "max") else 1
         for level in ("avx2", "sse2"):
             text = compiled(function, "float32", arguments, level=level).assembly()
             called = set(re.findall(r"(?:callq\s+|movabsq\s+\$)([A-Za-z_.][\w.]*)", text))
@@ -270,7 +284,7 @@ def test_no_library_is_called() -> None:
 
 def test_every_function_has_a_test() -> None:
     others = {"floor", "ceil", "round", "trunc", "abs", "sign", "min", "max", "erf", "lgamma", "digamma", "pow"}
-    assert set(REFERENCES) | others | {"mod", "floor_mod", "floordiv"} == FUNCTIONS
+    assert set(REFERENCES) | others | {"mod", "floor_mod", "floordiv", "ldexp"} == FUNCTIONS
 
 
 def test_coefficients_are_what_the_generator_makes() -> None:

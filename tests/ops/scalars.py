@@ -41,6 +41,7 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "softplus": lambda x: np.logaddexp(0, x), "tanh": np.tanh, "erf": _mp(mpmath.erf), "sin": np.sin, "cos": np.cos,
     "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh,
     "lgamma": _mp(mpmath.loggamma), "digamma": _mp(mpmath.digamma), "pow": np.power,
+    "ldexp": lambda x, n: np.ldexp(x, n.astype(np.int64)),
 }  # fmt: skip
 
 

@@ -29,6 +29,7 @@ _FUNCTIONS: Final[dict[str, Emitter]] = {
     "floor": rounding.floor,
     "floor_mod": division.mod,
     "floordiv": division.floordiv,
+    "ldexp": rounding.ldexp,
     "lgamma": special.lgamma,
     "log": logarithm.log,
     "log10": logarithm.log10,

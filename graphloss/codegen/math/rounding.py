@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from graphloss.codegen.values import Lanes
+from graphloss.codegen.values import FORMATS, Lanes
 
 
 def rsqrt(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
@@ -23,6 +23,12 @@ def sign(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
 
 def sqrt(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
     return lanes.sqrt(x)
+
+
+def ldexp(lanes: Lanes, dtype: str, x: ir.Value, n: ir.Value) -> ir.Value:
+    """x·2^n, of a whole number n with |n| counting as at most 2·(bias - 1)."""
+    limit = 2.0 * (FORMATS[dtype].bias - 1)
+    return lanes.scale(x, lanes.min(lanes.const(dtype, limit), lanes.max(lanes.const(dtype, -limit), n)))
 
 
 def floor(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:

@@ -1,0 +1,359 @@
+"""Connectionist temporal classification: the likelihood of a label over all its alignments, and their posterior."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from graphloss import ops
+from graphloss.errors import AttrError, DtypeError, ShapeError
+from graphloss.ir import dims
+from graphloss.ir.dims import Equations
+from graphloss.ir.forms import Loops
+from graphloss.ir.loop_builder import Handle, NestBuilder
+from graphloss.ir.loops import Expr, Nest, Size, Use, cast, const, maximum, minimum, select, unequal
+from graphloss.ir.opdef import Array, Attrs, AttrSpec, OpDef, Sample, Types, register
+from graphloss.ir.tensor import Tensor, apply
+from graphloss.ir.types import TensorType
+from graphloss.ops import rules
+from graphloss.ops.check import range_error
+from graphloss.ops.define import quiet
+from graphloss.ops.structured import wide
+from graphloss.ops.structured.wide import NOTHING, Wide
+
+_INPUTS: Final = ("log_probs", "labels", "input_lengths", "label_lengths")
+_FRAMES = "a number of frames in [0, {T}]"
+_LENGTH = "a length in [0, {S}]"
+_PACKED = "a length of 0 or more, all of them adding up to the {S} labels"
+_SYMBOL = "a class in [0, {C}) other than the blank"
+
+
+def _infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
+    log_probs, labels, *lengths = types
+    rules.expect(log_probs, "float", "log_probs")
+    packed = labels.rank == 1
+    for name, t, rank in zip(_INPUTS, types, (3, 1 if packed else 2, 1, 1), strict=True):
+        if t.rank != rank:
+            raise ShapeError(f"{name} has the wrong rank", rank, rules.show(t.shape))
+        if t is not log_probs and t.dtype != "int64":
+            raise DtypeError(f"{name} has the wrong element type", "int64", t.dtype)
+    _, batch, classes = log_probs.shape
+    for name, t in zip(_INPUTS[2:], lengths, strict=True):
+        rules.equal_shapes((batch,), t.shape, equations, f"ctc, {name} and samples")
+    if not packed:
+        rules.equal_shapes((batch,), labels.shape[:1], equations, "ctc, labels and samples")
+    blank = attrs["blank"]
+    least = blank + 1 if blank >= 0 else -blank
+    if isinstance(classes, int) and classes < least:
+        raise AttrError("the blank is none of the classes", f"an index in [{-classes}, {classes})", blank)
+    equations.equal(dims.maximum(classes, least), classes, "ctc, the blank is one of the classes")
+    return TensorType(log_probs.dtype, (batch,)), log_probs
+
+
+# -- the recursions --------------------------------------------------------------------------------------------------
+
+
+def _lower(types: Types, outputs: Types, attrs: Attrs) -> Loops:
+    frames, batch, classes = types[0].shape
+    width = types[1].shape[-1]
+    shorter = dims.sub(width, dims.maximum(dims.sub(width, frames), 0))  # a label longer than that has no alignment
+    nest = _nest(types[0].dtype, attrs["blank"], types[1].rank == 1)
+    return Loops(nest, (frames, batch, classes, width, shorter))
+
+
+@lru_cache(maxsize=64)
+def _nest(dtype: str, blank: int, packed: bool) -> Nest:
+    """The states of a label are B_0, Y_0, B_1, ..., Y_{L-1}, B_L: a blank before each symbol and one at the end.
+
+    alpha_t(s) is the probability of all ways to state s that end with frame t - 1, beta_t(s) that of all ways on from
+    there: numbers with exponents of their own, less one exponent that all states of a frame share.
+    """
+    b = NestBuilder("ctc")
+    T, N, C, S, W = b.sizes("T", "N", "C", "S", "W")
+    log_probs = b.input("log_probs", dtype, (T, N, C))
+    labels = b.input("labels", "int64", (S,) if packed else (N, S))
+    input_lengths = b.input("input_lengths", "int64", (N,))
+    label_lengths = b.input("label_lengths", "int64", (N,))
+    cost = b.output("cost", dtype, (N,))
+    posterior = b.output("posterior", dtype, (T, N, C))
+
+    symbols = b.scratch("symbols", "int64", (W + 1,))  # the blank, then the label
+    skips = b.scratch("skips", dtype, (W + 2,))  # 1 where Y_k may follow Y_{k-1}
+    emitted = wide.scratch(b, "emitted", dtype, (T * (W + 2),))  # of each frame: the blank, each symbol, 0
+    alpha_b = wide.scratch(b, "alpha_b", dtype, ((T + 1) * (W + 2),))  # of B_k, by frame
+    alpha_y = wide.scratch(b, "alpha_y", dtype, ((T + 1) * (W + 2),))  # of Y_{k-1}, by frame
+    shared = b.scratch("shared", "float64", (T + 1,))  # the exponent that the alpha of a frame are less
+    beta_b = wide.scratch(b, "beta_b", dtype, (2 * (W + 2),))  # of B_k, times what B_k emits; of two frames in turn
+    beta_y = wide.scratch(b, "beta_y", dtype, (2 * (W + 2),))  # the same of Y_k
+    weights = b.scratch("weights", dtype, (W + 1,))
+
+    zero, one = wide.number(0.0, dtype), wide.number(1.0, dtype)
+    blank_class = const(blank, "int64") if blank >= 0 else C + blank
+    with b.parallel("n", N) as n:
+        frames, length, start = _checked_lengths(b, input_lengths, label_lengths, n, packed, (T, S, N))
+        fits = b.let("fits", length <= frames)
+        steps, L = b.let("steps", select(fits, frames, 0)), b.let("L", select(fits, length, 0))
+        row = b.let("row", L + 2)
+        symbols[0] = blank_class
+        with b.vector("j", 0, length) as j:
+            place = (start + j,) if start is not None else (n, j)
+            found = b.let("found", labels[place])
+            ok = (found >= 0) & (found < C) & unequal(found, blank_class)
+            symbols.store(j + 1, b.check("symbol", labels, place, ok, _SYMBOL, value=found), when=j < L)
+        with b.vector("k", 1, L) as k:
+            skips[k] = select(unequal(symbols[k + 1], symbols[k]), const(1.0, dtype), 0.0)
+        for edge in (const(0, "int64"), L, L + 1):
+            skips[edge] = 0.0
+
+        with b.vector("k", 0, row) as k:
+            alpha_b[k], alpha_y[k] = zero, zero
+        alpha_b[0] = one
+        shared[0] = 0.0
+        total, less = b.var("total", const(0.0, "float64")), b.var("less", const(0.0, dtype))
+        with b.loop("t", 0, steps) as t:
+            now, then = b.let("now", t * row), b.let("then", (t + 1) * row)
+            with b.vector("j", 0, L + 1) as j:
+                emitted[now + j] = wide.exponential(b, log_probs[t, n, symbols[j]])
+            emitted[now + L + 1] = zero
+            silence = wide.named(b, "silence", emitted[now])
+            top = b.var("top", const(NOTHING, dtype))
+            with b.vector("k", 0, L + 1) as k:
+                before = wide.named(b, "before", alpha_b[now + k])
+                both = wide.named(b, "both", before + alpha_y[now + k])
+                to_b = wide.named(b, "to_b", both.times(silence, less))
+                ways = both.where(skips[k] > 0.0, before) + alpha_y[now + k + 1]
+                to_y = wide.named(b, "to_y", wide.named(b, "ways", ways).times(emitted[now + k + 1], less))
+                alpha_b[then + k], alpha_y[then + k + 1] = to_b, to_y
+                b.accumulate(top, "max", maximum(to_b.e, to_y.e))
+            alpha_y[then] = zero
+            b.assign(total, total + cast(less, "float64"))
+            shared[t + 1] = total
+            b.assign(less, _of_frame(top))
+        end = b.let("end", steps * row + L)
+        whole = wide.named(b, "whole", alpha_b[end] + alpha_y[end])
+        exponent = b.let("exponent", cast(whole.e, "float64") + total)
+        log_p = cast(0.0 - whole.log(exponent), dtype)
+        cost[n] = select(fits, log_p, math.inf)
+
+        with b.vector("k", 0, row * 2) as k:
+            beta_b[k], beta_y[k] = zero, zero
+        beta_b[(steps % 2) * row + L] = one
+        behind, lower = b.var("behind", const(0.0, "float64")), b.var("lower", const(0.0, dtype))
+        with b.loop("t", 0, steps, reverse=True) as t:
+            now, then = b.let("now", t * row), b.let("then", (t + 1) * row)
+            here, there = b.let("here", (t % 2) * row), b.let("there", ((t + 1) % 2) * row)
+            silence = wide.named(b, "silence", emitted[now])
+            shift = b.let("shift", cast(shared[t + 1] + behind - exponent, dtype))
+            silent, spoken = (b.var(name, const(0.0, dtype)) for name in ("silent", "spoken"))
+            top = b.var("top", const(NOTHING, dtype))
+            with b.vector("k", 0, L + 1) as k:
+                next_y, next_b = (wide.named(b, name, a[there + k + 1]) for name, a in (("y", beta_y), ("b", beta_b)))
+                stay_y = wide.named(b, "stay", beta_y[there + k])
+                from_b = wide.named(b, "from_b", beta_b[there + k] + stay_y)
+                ways = (next_b + next_y).where(skips[k + 1] > 0.0, next_b) + stay_y
+                from_y = wide.named(b, "from_y", ways)
+                b.accumulate(silent, "sum", _weight(alpha_b[then + k], from_b, shift))
+                weight = b.let("weight", _weight(alpha_y[then + k + 1], from_y, shift))
+                b.accumulate(spoken, "sum", weight)
+                weights[k] = weight
+                to_b = wide.named(b, "to_b", from_b.times(silence, lower))
+                to_y = wide.named(b, "to_y", from_y.times(emitted[now + k + 1], lower))
+                beta_b[here + k], beta_y[here + k] = to_b, to_y
+                b.accumulate(top, "max", maximum(to_b.e, to_y.e))
+            b.assign(behind, behind + cast(lower, "float64"))
+            b.assign(lower, _of_frame(top))
+            every = b.let("every", silent + spoken)  # 1 but for rounding
+            possible = b.let("possible", every > 0.0)
+            scale = b.let("scale", select(possible, const(1.0, dtype) / every, math.nan))
+            with b.vector("c", 0, C) as c:
+                posterior[t, n, c] = select(possible, const(0.0, dtype), math.nan)
+            posterior[t, n, blank_class] = silent * scale
+            with b.loop("k", 0, L) as k:
+                symbol = b.let("symbol", symbols[k + 1])
+                posterior[t, n, symbol] = posterior[t, n, symbol] + weights[k] * scale
+        with b.loop("t", steps, T) as t, b.vector("c", 0, C) as c:
+            posterior[t, n, c] = select(t < frames, const(math.nan, dtype), 0.0)
+    return b.nest()
+
+
+def _checked_lengths(
+    b: NestBuilder, input_lengths: Handle, label_lengths: Handle, n: Use, packed: bool, sizes: tuple[Size, Size, Size]
+) -> tuple[Use, Use, Use | None]:
+    """Frames and label length of sample n; where its label begins, if labels stand one after the other."""
+    T, S, N = sizes
+    given = b.let("given", input_lengths[n])
+    frames = b.check("frames", input_lengths, n, (given >= 0) & (given <= T), _FRAMES, value=given)
+    start: Use | None = None
+    if packed:
+        start = b.var("start", const(0, "int64"))
+        with b.vector("m", 0, n) as m:
+            b.accumulate(start, "sum", minimum(maximum(label_lengths[m], 0), S))
+    claimed = b.let("claimed", label_lengths[n])
+    if start is None:
+        length = b.check("length", label_lengths, n, (claimed >= 0) & (claimed <= S), _LENGTH, value=claimed)
+    else:
+        rest = b.let("rest", S - start)
+        ok = (claimed >= 0) & (claimed <= rest) & ((n < N - 1) | (claimed >= rest))
+        length = b.check("length", label_lengths, n, ok, _PACKED, value=claimed)
+    return frames, length, start
+
+
+def _weight(alpha: Wide, beta: Wide, shift: Expr) -> Expr:
+    """alpha * beta * 2^shift as a plain number."""
+    return wide.scaled(alpha.m * beta.m, alpha.e + beta.e + shift)
+
+
+def _of_frame(top: Use) -> Expr:
+    """The exponent that the next frame leaves out: the largest of this one; 0 if no state has a probability."""
+    return select(top > NOTHING / 2, top, 0.0)
+
+
+# -- the reference: in logarithms, in float64 ------------------------------------------------------------------------
+
+
+def _reference(arrays: Sequence[Array], attrs: Attrs) -> tuple[Array, ...]:
+    log_probs, labels, frames, lengths = arrays
+    T, N, C = log_probs.shape
+    blank = attrs["blank"] % C
+    padded = _padded(labels, lengths, T, C, frames, blank)
+    x = log_probs.astype(np.float64)
+    width = padded.shape[1]
+    states = np.full((N, 2 * width + 1), blank)
+    states[:, 1::2] = padded
+    used = np.arange(2 * width + 1) <= 2 * lengths[:, None]
+    valid: Array = np.arange(T)[:, None, None] < frames[:, None]
+    skips = np.zeros(used.shape, bool)
+    skips[:, 3::2] = states[:, 3::2] != states[:, 1:-2:2]
+    emitted = np.where(used, np.take_along_axis(x, np.broadcast_to(states, (T, *states.shape)), 2), -np.inf)
+
+    def later(a: Array, k: int) -> Array:
+        """a of k states before each; nothing before the first."""
+        out: Array = np.concatenate([np.full((N, k), -np.inf), a], 1)[:, : a.shape[1]]
+        return out
+
+    def earlier(a: Array, k: int) -> Array:
+        """a of k states behind each; nothing behind the last."""
+        return np.flip(later(np.flip(a, 1), k), 1)
+
+    alpha = np.full((T + 1, *states.shape), -np.inf)  # alpha[t]: all ways to each state in t frames
+    alpha[0, :, 0] = 0
+    for t in range(T):
+        a = alpha[t]
+        ways = np.logaddexp(np.logaddexp(a, later(a, 1)), np.where(skips, later(a, 2), -np.inf))
+        alpha[t + 1] = np.where(valid[t], ways + emitted[t], a)
+    last = np.arange(states.shape[1]) - 2 * lengths[:, None]
+    final = np.where((last == 0) | (last == -1), 0.0, -np.inf)
+    log_p: Array = np.logaddexp.reduce(np.where(used, alpha[T], -np.inf) + final, axis=1)
+
+    posterior = np.zeros((T, N, C))
+    beta = final  # all ways on from each state
+    for t in range(T)[::-1]:
+        ways = alpha[t + 1] + beta
+        weight = np.exp(ways - np.logaddexp.reduce(ways, axis=1)[:, None])  # NaN where there is no way at all
+        weight = np.where(np.isneginf(log_p)[:, None], np.nan, weight)
+        row = np.where(np.isnan(weight).any(1)[:, None], np.nan, np.zeros((N, C)))
+        np.add.at(row, (np.arange(N)[:, None], states), np.where(used, weight, 0.0))
+        posterior[t] = np.where(valid[t], row, 0.0)
+        a = beta + emitted[t]
+        jumps = np.where(skips, a, -np.inf)
+        on = np.logaddexp(np.logaddexp(a, earlier(a, 1)), earlier(jumps, 2))
+        beta = np.where(valid[t], on, beta)
+    return (0.0 - log_p).astype(log_probs.dtype), posterior.astype(log_probs.dtype)
+
+
+def _padded(labels: Array, lengths: Array, T: int, C: int, frames: Array, blank: int) -> Array:
+    """The labels as a matrix, with class 0 behind their ends; an error for what the nest would report first."""
+    packed = labels.ndim == 1
+    wrong: Array
+    _refuse("input_lengths", frames, (frames < 0) | (frames > T), _FRAMES.format(T=T))
+    if packed:
+        wrong = (lengths < 0) | (np.cumsum(np.clip(lengths, 0, labels.size)) > labels.size)
+        if not wrong.any() and lengths.size:
+            wrong[-1] = lengths.sum() != labels.size
+        _refuse("label_lengths", lengths, wrong, _PACKED.format(S=labels.size))
+        width = int(lengths.max(initial=0))
+        starts = np.cumsum(lengths) - lengths
+        places = starts[:, None] + np.arange(width)
+        used = np.arange(width) < lengths[:, None]
+        matrix = np.where(used, labels[np.where(used, places, 0)], 0) if labels.size else np.zeros(used.shape, int)
+    else:
+        S = labels.shape[1]
+        _refuse("label_lengths", lengths, (lengths < 0) | (lengths > S), _LENGTH.format(S=S))
+        used, matrix = np.arange(S) < lengths[:, None], labels
+    wrong = used & ((matrix < 0) | (matrix >= C) | (matrix == blank))
+    if packed:
+        _refuse("labels", labels, wrong[used], _SYMBOL.format(C=C))
+    _refuse("labels", matrix, wrong, _SYMBOL.format(C=C))
+    return np.where(used, matrix, 0)
+
+
+def _refuse(name: str, values: Array, wrong: Array, expected: str) -> None:
+    """The error of the first wrong value, if there is one."""
+    if wrong.any():
+        place = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+        raise range_error(name, place, int(values[place]), expected)
+
+
+# -- the op ----------------------------------------------------------------------------------------------------------
+
+
+def _vjp(
+    operands: Sequence[Tensor], outputs: Sequence[Tensor], g: Sequence[Tensor | None], attrs: Attrs
+) -> tuple[Tensor | None, ...]:
+    if g[0] is None:
+        return None, None, None, None
+    return -outputs[1] * ops.unsqueeze(g[0], (1,)), None, None, None
+
+
+def _samples(rng: np.random.Generator) -> list[Sample]:
+    def log_probs(*shape: int) -> Array:
+        x = rng.normal(size=shape)
+        out: Array = x - np.log(np.exp(x).sum(-1, keepdims=True))
+        return out
+
+    def integers(*values: object) -> tuple[Array, ...]:
+        return tuple(np.array(v, np.int64) for v in values)
+
+    never = log_probs(5, 1, 4)
+    never[1:3, 0, 2] = -np.inf
+    return [
+        Sample((log_probs(6, 3, 4), *integers([[1, 2, 2], [3, 0, 0], [0, 0, 0]], [6, 4, 0], [3, 1, 0]))),
+        Sample((log_probs(6, 3, 4), *integers([1, 1, 1, 0], [6, 4, 2], [3, 1, 0])), {"blank": -1}),
+        Sample((log_probs(4, 2, 3), *integers([[0, 2], [2, 0]], [4, 3], [2, 2])), {"blank": 1}),
+        Sample((log_probs(2, 0, 3), *integers(np.zeros((0, 2)), [], []))),
+        Sample((log_probs(0, 1, 1), *integers(np.zeros((1, 0)), [0], [0]))),
+        Sample(
+            (log_probs(3, 2, 3), *integers([[1, 1, 1], [2, 2, 2]], [3, 2], [2, 3])), edge=True, differentiable=False
+        ),
+        Sample((never, *integers([[2, 3, 2]], [5], [3])), edge=True, differentiable=False),
+        Sample((log_probs(4, 1, 3) * 1e4, *integers([[1, 2]], [4], [2])), edge=True, differentiable=False),
+    ]
+
+
+register(
+    OpDef(
+        "ctc", _INPUTS, _infer, quiet(_reference), attrs=(AttrSpec("blank", "int", 0),), outputs=("cost", "posterior"),
+        lower=_lower, vjp=_vjp, samples=_samples, ulp=32,
+        summary="For each sample the negative logarithm of the probability of its label, inf where it has no alignment,"
+        " and the posterior: how probable each class is at each frame, given the label; 0 behind the last frame, NaN"
+        " where there is no alignment. Labels are a matrix or, of rank 1, stand one after the other. The derivative of"
+        " the cost by the log-probabilities is minus the posterior; the posterior has none.",
+        formula="cost_n = -ln Σ_{paths that collapse to label_n} Π_t e ** log_probs[t, n, path_t]",
+        source="Graves, Fernández, Gomez and Schmidhuber, Connectionist temporal classification, 2006",
+    )
+)  # fmt: skip
+
+
+def ctc(
+    log_probs: Tensor, labels: Tensor, input_lengths: Tensor, label_lengths: Tensor, blank: int = 0
+) -> tuple[Tensor, Tensor]:
+    """(cost [N], posterior [T, N, C]) of log-probabilities [T, N, C] and int64 labels [N, S] or [all].
+
+    A negative blank counts from the last class.
+    """
+    cost, posterior = apply("ctc", (log_probs, labels, input_lengths, label_lengths), {"blank": blank})
+    return cost, posterior

@@ -1,0 +1,89 @@
+"""Non-negative numbers of loop nests with an exponent of their own: products over any number of steps stay in range."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from graphloss.ir.loop_builder import Handle, Index, NestBuilder
+from graphloss.ir.loops import Expr, call, cast, const, exp, log, maximum, minimum, select
+
+# The exponent of 0: far below that of any product, so that nothing is ever scaled up to it.
+NOTHING: Final = -1.0e30
+_LOG2_E: Final = 1.0 / math.log(2.0)
+# ln 2 in two parts: the first has few enough bits for its product with an exponent to be exact in float64.
+_LN2_HIGH: Final = float.fromhex("0x1.62e42fee00000p-1")
+_LN2_LOW: Final = float.fromhex("0x1.a39ef35793c76p-33")
+
+
+@dataclass(frozen=True)
+class Wide:
+    """m * 2^e, for a whole number e in the dtype of m. A result lies in 0.5 <= m < 4, or is 0 with e <= NOTHING."""
+
+    m: Expr
+    e: Expr
+
+    def __add__(self, other: Wide) -> Wide:
+        """The sum, m not yet in its range: below 4 for each term."""
+        e = maximum(self.e, other.e)
+        return Wide(scaled(self.m, self.e - e) + scaled(other.m, other.e - e), e)
+
+    def times(self, other: Wide, less: Expr) -> Wide:
+        """self * other * 2^-less, of a sum of at most three terms and a factor with 1 <= m < 2."""
+        m, e = self.m * other.m, (self.e + other.e) - less
+        large = m >= 4.0
+        return Wide(select(large, m * 0.125, m), select(large, e + 3.0, e))
+
+    def where(self, condition: Expr, other: Wide) -> Wide:
+        return Wide(select(condition, self.m, other.m), select(condition, self.e, other.e))
+
+    def log(self, e: Expr) -> Expr:
+        """The natural logarithm in float64, of m with the exponent `e` in place of its own."""
+        return log(cast(self.m, "float64")) + e * math.log(2.0)
+
+
+@dataclass(frozen=True)
+class WideArray:
+    """An array of such numbers."""
+
+    m: Handle
+    e: Handle
+
+    def __getitem__(self, index: Index) -> Wide:
+        return Wide(self.m[index], self.e[index])
+
+    def __setitem__(self, index: Index, value: Wide) -> None:
+        self.m[index] = value.m
+        self.e[index] = value.e
+
+
+def scratch(b: NestBuilder, name: str, dtype: str, shape: tuple[Expr | int, ...]) -> WideArray:
+    return WideArray(b.scratch(f"{name}_m", dtype, shape), b.scratch(f"{name}_e", dtype, shape))
+
+
+def named(b: NestBuilder, name: str, x: Wide) -> Wide:
+    """x, computed once."""
+    return Wide(b.let(f"{name}_m", x.m), b.let(f"{name}_e", x.e))
+
+
+def number(value: float, dtype: str) -> Wide:
+    """0 or 1."""
+    return Wide(const(value, dtype), const(NOTHING if value == 0 else 0.0, dtype))
+
+
+def scaled(m: Expr, n: Expr) -> Expr:
+    """m * 2^n."""
+    return call("ldexp", m, n)
+
+
+def exponential(b: NestBuilder, x: Expr) -> Wide:
+    """e^x with 1 <= m < 2; 0 for x <= NOTHING; m is NaN for x = NaN and for x >= -NOTHING."""
+    wide = b.let("x", cast(x, "float64"))
+    none = b.let("none", wide <= NOTHING)
+    usual = b.let("usual", (wide > NOTHING) & (wide < -NOTHING))
+    safe = b.let("safe", select(usual, wide, NOTHING))
+    n = b.let("n", call("floor", safe * _LOG2_E))
+    rest = cast((safe - n * _LN2_HIGH) - n * _LN2_LOW, x.dtype)
+    rest = minimum(maximum(rest, 0.0), math.log(2.0))  # of huge x no digit of the remainder is left
+    return Wide(select(usual, exp(rest), select(none, 0.0, const(math.nan, x.dtype))), cast(n, x.dtype))
