@@ -70,7 +70,7 @@ def draw(
 
     check_program(program, "a picture")
     code = compile_graph(program.snapshot(fetches_of(fetch_list)), options or CompileOptions())
-    pictures = [of_graph(code.source, "as written"), of_graph(code.graph, "after the passes"), of_plan(code)]
+    pictures = [of_graph(code.source, "as written"), of_graph(code.whole, "after the passes"), of_plan(code)]
     layouts = [p.layout() for p in pictures]
     widths = [max(2.5, layout.size[0] + 1.5) for layout in layouts]
     height = _LINE * max(layout.size[1] for layout in layouts) + 1

@@ -53,7 +53,7 @@ class Explanation:
 
     def after(self) -> str:
         """The same after all passes, as graph text."""
-        return print_graph(self.code.graph)
+        return print_graph(self.code.whole)
 
     def loops(self) -> str:
         """Every kernel as loop text."""

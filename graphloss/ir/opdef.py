@@ -76,6 +76,8 @@ class OpDef:
     (softmax, logsumexp …) are what rules and derivatives speak of, and are expanded after them.
     `linear` says that the local derivative is finite whatever the operands (add, reshape, sum …).
     `row_axis` answers which axis the op mixes (softmax …), for passes that ask.
+    `measures` says that sizes of its outputs depend on the values of its operands: symbols that only a run binds. Such
+    an op is a host call whose function makes its outputs without being told their shapes.
     `variadic`: the last input may repeat. `effect`: must run even if unused (none of the pure ops).
     """
 
@@ -94,6 +96,7 @@ class OpDef:
     linear: bool = False
     variadic: bool = False
     random: bool = False
+    measures: bool = False
     row_axis: Callable[[Attrs], int] | None = None
     samples: Callable[[np.random.Generator], list[Sample]] | None = None
     ulp: float = 4.0

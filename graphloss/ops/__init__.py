@@ -60,6 +60,7 @@ from graphloss.ops.reduce import (
     reduce_prod,
     reduce_sum,
 )
+from graphloss.ops.rows import rows_where
 from graphloss.ops.samplers import (
     alias_table,
     sample_alias,
@@ -224,6 +225,7 @@ __all__ = [
     "require_nonzero",
     "reshape",
     "round",
+    "rows_where",
     "rsqrt",
     "sample_alias",
     "sample_log_uniform",

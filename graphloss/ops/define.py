@@ -51,8 +51,8 @@ def define(
     attrs: tuple[AttrSpec, ...] = (), scalar: Scalar | None = None, lower: Lower | None = None,
     expand: Expand | None = None,
     early: bool = False, vjp: Vjp | None = None, no_vjp: str = "", linear: bool = False, variadic: bool = False,
-    random: bool = False, row_axis: Callable[[Attrs], int] | None = None, samples: Samples | None = None,
-    ulp: float = 4.0, outputs: tuple[str, ...] = ("out",),
+    random: bool = False, measures: bool = False, row_axis: Callable[[Attrs], int] | None = None,
+    samples: Samples | None = None, ulp: float = 4.0, outputs: tuple[str, ...] = ("out",),
     summary: str = "", formula: str = "", source: str = "",
 ) -> OpDef:  # fmt: skip
     """Registers an op, of one output unless `outputs` names several.
@@ -67,8 +67,8 @@ def define(
     return register(
         OpDef(
             name, inputs, infer, quiet(call), attrs, outputs, scalar=scalar, lower=lower, expand=expand, early=early,
-            vjp=vjp, no_vjp=no_vjp, linear=linear, variadic=variadic, random=random, row_axis=row_axis,
-            samples=samples, ulp=ulp, summary=summary, formula=formula, source=source,
+            vjp=vjp, no_vjp=no_vjp, linear=linear, variadic=variadic, random=random, measures=measures,
+            row_axis=row_axis, samples=samples, ulp=ulp, summary=summary, formula=formula, source=source,
         )
     )  # fmt: skip
 

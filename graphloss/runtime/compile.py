@@ -21,6 +21,7 @@ from graphloss.ir.graph import Graph
 from graphloss.ir.printer import print_graph
 from graphloss.ir.verify import verify
 from graphloss.options import CompileOptions
+from graphloss.passes.measure import Measured, measured
 from graphloss.passes.pipelines import optimise
 from graphloss.rewrite.pipeline import Dump, Observer, observers, verifying
 from graphloss.rewrite.trace import Trace
@@ -51,11 +52,23 @@ class Chunked:
 Part: TypeAlias = Segment | HostCall | Chunked
 
 
+@dataclass(frozen=True)
+class Before:
+    """What runs first since it tells sizes; see `passes.measure`."""
+
+    code: Code
+    cut: Measured
+
+
 @dataclass
 class Code:
-    """Everything that compiling a graph made; what `explain` and `Compiled` read."""
+    """Everything that compiling a graph made; what `explain` and `Compiled` read.
+
+    `graph` is `whole` after all passes; or, where dimensions of `whole` depend on data, the rest of it behind `before`.
+    """
 
     source: Graph
+    whole: Graph
     graph: Graph
     plan: Plan
     parts: tuple[Part, ...]
@@ -63,6 +76,7 @@ class Code:
     loaded: jit.Loaded | None
     trace: Trace
     seconds: dict[str, float] = field(default_factory=dict)
+    before: Before | None = None
 
     @property
     def symbols(self) -> list[str]:
@@ -100,6 +114,9 @@ def compile_graph(
     trace = Trace()
     if primitive is None:
         primitive = optimise(graph, options, trace, _observer(folder, check))
+    cut = measured(primitive)
+    before = None if cut is None else Before(compile_graph(cut.first, options, primitive=cut.first), cut)
+    whole, primitive = primitive, primitive if cut is None else cut.rest
     clock("passes")
     plan = schedule(primitive, small_regions=options.row_chunk is not None)
     parts = _segments(plan)
@@ -114,11 +131,15 @@ def compile_graph(
         clock("link")
     if folder is not None:
         _dump(folder, plan, loaded)
-    return Code(graph, primitive, plan, parts, table, loaded, trace, dict(seconds))
+    return Code(graph, whole, primitive, plan, parts, table, loaded, trace, dict(seconds), before)
 
 
 def _load(
-    kernels: Sequence[Native], table: Table, segments: list[list[str]], by_rows: set[int], cache: DiskCache | None,
+    kernels: Sequence[Native],
+    table: Table,
+    segments: list[list[str]],
+    by_rows: set[int],
+    cache: DiskCache | None,
     clock: _Clock,
 ) -> jit.Loaded:
     """The machine code of the kernels, emitted only if the cache has none, or when somebody asks for its text."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import prod
 from typing import Any, Final
@@ -15,10 +15,14 @@ import numpy.typing as npt
 from graphloss import dtypes
 from graphloss.codegen.table import DISPATCH, NO_ROW, STATUS, STATUS_WORDS
 from graphloss.ir import dims
+from graphloss.ir.forms import Host
+from graphloss.ir.graph import Op
+from graphloss.ir.opdef import get
+from graphloss.ir.types import TensorType
 from graphloss.options import CompileOptions
 from graphloss.runtime import buffers, threads
 from graphloss.runtime.bind import bind
-from graphloss.runtime.compile import Chunked, Code, Segment
+from graphloss.runtime.compile import Before, Chunked, Code, Segment
 from graphloss.runtime.prepare import address, prepare_array
 from graphloss.runtime.row_chunks import RowChunks, evaluate
 from graphloss.runtime.status import check_nonempty, failed_check
@@ -107,13 +111,16 @@ class _Binding:
 class Compiled:
     """`run(arrays)` computes the results of a graph; several threads may run one Compiled.
 
-    Arrays come in the order of `inputs` (feeds, then states); results in the order of the graph's results.
+    Arrays come in the order of `inputs` (feeds, then states); results in the order of the graph's results. Where
+    dimensions depend on data, another Compiled runs before and binds them.
     """
 
     def __init__(self, code: Code, options: CompileOptions) -> None:
         self.code = code
         self.options = options
-        self.inputs = (*code.graph.feeds, *code.graph.states)
+        self.inputs = (*code.whole.feeds, *code.whole.states)
+        self._before = None if code.before is None else Measuring(code.before, options)
+        self._all = (*code.graph.feeds, *code.graph.states)
         place = {name: i for i, name in enumerate(code.plan.results)}
         fetches = [place[name] for name in code.graph.fetches]
         # Which result each fetch and each write is, and whether it must be a copy: an array has one owner.
@@ -122,8 +129,8 @@ class Compiled:
         for state, name in code.graph.writes:
             i = place[name]
             self.written.append((state, i, i in fetches or any(i == j for _, j, _ in self.written)))
-        types = [code.graph.types[n] for n in self.inputs]
-        self._declared = [(n, np.dtype(t.dtype), t.rank) for n, t in zip(self.inputs, types, strict=True)]
+        types = [code.graph.types[n] for n in self._all]
+        self._declared = [(n, np.dtype(t.dtype), t.rank) for n, t in zip(self._all, types, strict=True)]
         self._local = threading.local()
         # A native entry, a host call, or the number of a region with its steps.
         self._steps: list[tuple[Any, Any]] = []
@@ -141,13 +148,15 @@ class Compiled:
 
     def run(self, values: Sequence[object]) -> list[Array]:
         """The results for these inputs; raises before anything is returned if a check fails."""
+        if self._before is not None:
+            values = [*values, *self._before.run(values)]
         arrays = [
             prepare_array(name, v, dtype, ndim) for v, (name, dtype, ndim) in zip(values, self._declared, strict=True)
         ]
         shapes = tuple([a.shape for a in arrays])
         binding: _Binding | None = getattr(self._local, "binding", None)
         if binding is None or binding.shapes != shapes:
-            binding = self._local.binding = _Binding(self.code, self.inputs, shapes, self.options.row_chunk)
+            binding = self._local.binding = _Binding(self.code, self._all, shapes, self.options.row_chunk)
         return self._call(binding, arrays)
 
     def _call(self, binding: _Binding, arrays: list[Array]) -> list[Array]:
@@ -173,7 +182,7 @@ class Compiled:
                 self._check(binding)
                 continue
             if not memory:
-                memory = {**binding.arrays, **dict(zip(self.inputs, arrays, strict=True))}
+                memory = {**binding.arrays, **dict(zip(self._all, arrays, strict=True))}
                 memory.update(zip(binding.result_buffers, results, strict=True))
             if isinstance(other, HostCall):
                 evaluate(other.form, tuple(memory[b] for b in other.inputs), tuple(memory[b] for b in other.outputs))
@@ -187,3 +196,28 @@ class Compiled:
         for i in binding.checks:
             if binding.status[i] != NO_ROW:
                 raise failed_check(self.code.plan.sites, binding.failed(), binding.env)
+
+
+class Measuring:
+    """What runs before a graph some of whose dimensions depend on data: gives the values that bind them."""
+
+    def __init__(self, before: Before, options: CompileOptions) -> None:
+        self._first = Compiled(before.code, options)
+        self._cut = before.cut
+        self._calls = [(op, _host(op, before.cut.first.types)) for op in before.cut.between]
+
+    def run(self, values: Sequence[object]) -> list[Array]:
+        """The values that are handed on."""
+        results = self._first.run(values)
+        found = {name: results[i] for name, (i, _) in zip(self._cut.first.fetches, self._first.fetched, strict=True)}
+        for op, form in self._calls:
+            found.update(zip(op.outputs, form.fn(tuple(found[n] for n in op.inputs), ()), strict=True))
+        return [found[n] for n in self._cut.handed]
+
+
+def _host(op: Op, types: Mapping[str, TensorType]) -> Host:
+    lower = get(op.type).lower
+    assert lower is not None
+    form = lower([types[n] for n in op.inputs], (), op.attr)
+    assert isinstance(form, Host)
+    return form

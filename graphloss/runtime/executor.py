@@ -246,7 +246,7 @@ def _run_partial(
 
 
 def _run(program: Program, compiled: Compiled, feeds: Mapping[str, object], scope: Scope | None) -> list[Array]:
-    graph = compiled.code.graph
+    graph = compiled.code.whole
     values: list[object] = []
     try:
         for name in graph.feeds:
