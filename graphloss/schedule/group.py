@@ -13,8 +13,12 @@ from graphloss.schedule.values import Call, Checked, Constant, Extent, Position,
 from graphloss.schedule.workspace import row_major
 
 # A value of another kernel is computed again where that costs at most this much per element, otherwise read from
-# memory.
+# memory; and up to the second number where at most one tensor of its size is read for it, so that the store and the
+# load are saved.
 RECOMPUTE_LIMIT = 2 * EXPENSIVE + 4
+RECOMPUTE_NARROW = 5 * EXPENSIVE
+# What is smaller than the loops that need it would be computed in each of their turns.
+RECOMPUTE_SMALL = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,27 +178,34 @@ class Grouping:
             return not (isinstance(v, Reduction) and frame is None)
         if isinstance(v, Reduction) or v.id in self._stored:
             return False
-        return self._cost(v) <= RECOMPUTE_LIMIT
+        return self._cheap(v, g)
 
-    def _cost(self, v: Value) -> int:
-        """What computing `v` again costs, down to loads and reductions."""
-        total = 0
+    def _cheap(self, v: Value, g: Group) -> bool:
+        """Whether computing `v` again, down to what is stored or smaller, costs less than its way through memory."""
+        atoms = self._atoms(v)
+        cost, most = 0, RECOMPUTE_NARROW
+        if self.s.frame[v.id] is not None and g.frame is not None and atoms & g.frame.row and atoms < g.frame.atoms:
+            most = RECOMPUTE_SMALL
+        wide: set[str | int] = set()
         stack, seen = [v], {v.id}
-        while stack and total <= RECOMPUTE_LIMIT:
+        while stack and cost <= most:
             x = stack.pop()
             if isinstance(x, Call):
-                total += FUNCTIONS[x.fn].cost
+                cost += FUNCTIONS[x.fn].cost
             elif isinstance(x, Read):
-                total += 1
+                cost += 1
             elif isinstance(x, Checked):
-                total += 2
-            if isinstance(x, Reduction) or (x is not v and x.id in self._stored):
+                cost += 2
+            stored = x is not v and x.id in self._stored
+            if (stored or isinstance(x, Read)) and atoms and atoms <= self._atoms(x):
+                wide.add(x.buffer if isinstance(x, Read) else x.id)
+            if isinstance(x, Reduction) or stored or (self.s.frame[x.id] is not None and self._atoms(x) < atoms):
                 continue
             for y in x.deps:
                 if y.id not in seen:
                     seen.add(y.id)
                     stack.append(y)
-        return total
+        return cost <= (min(most, RECOMPUTE_LIMIT) if len(wide) > 1 else most)
 
     def _load(self, v: Value) -> Read:
         """A load of the buffer that holds `v`; the group that computes `v` gets the store, or the partial result."""

@@ -177,9 +177,11 @@ def _levels(s: Staged) -> None:
     for i, item in enumerate(order):
         if isinstance(item, Value):
             _place(s, item, late[i])
-        elif isinstance(item, Root):
+    _join_users(s)
+    for i, item in enumerate(order):
+        if isinstance(item, Root):
             _place_root(s, i, item, late[i])
-        else:
+        elif isinstance(item, Opaque):
             s.host_level[i] = late[i]
 
 
@@ -236,6 +238,27 @@ def _place(s: Staged, v: Value, level: int) -> None:
         sub, frame = sub + 1, None
     s.place[v.id] = (level, sub)
     s.frame[v.id] = frame
+
+
+def _join_users(s: Staged) -> None:
+    """Moves values, within their level, to the sub-level of their users where they then share a kernel.
+
+    A sum over the labels alone could be had at once, but belongs into the loop over the same rows that comes later.
+    """
+    users: dict[int, list[Value]] = {}
+    for item in s.order:
+        if isinstance(item, Value):
+            for x in item.deps:
+                users.setdefault(x.id, []).append(item)
+    for v in reversed(s.order):
+        if not isinstance(v, Value) or v.id in s.total or v.id in s.column:
+            continue
+        (level, sub), frame = s.place[v.id], s.frame[v.id]
+        near = [(s.place[u.id][1], s.frame[u.id]) for u in users.get(v.id, ()) if s.place[u.id][0] == level]
+        joined = min((at for at, f in near if frame is None or f == frame), default=sub)
+        apart = min((at - 1 for at, f in near if frame is not None and f != frame), default=joined)
+        if sub < joined <= apart:
+            s.place[v.id] = (level, joined)
 
 
 def _place_root(s: Staged, i: int, root: Root, level: int) -> None:

@@ -233,9 +233,6 @@ def test_kernels_of_two_row_structures() -> None:
 
 
 def test_kernels_of_a_softmax_and_sums_across_it() -> None:
-    """The softmax of each pixel, the sums over the pixels of each class, the gradient back through the softmax.
-
-    And, from the labels alone, how many pixels are of each class.
-    """
+    """The softmax of each pixel, the sums over the pixels of each class, the gradient back through the softmax."""
     inputs = {"x": ("float32", [None, 5, 30, 40]), "y": ("int64", [None, 30, 40])}
-    assert tensor_kernels(lambda x, y: losses.dice_cross_entropy_loss(x, y), inputs, ["x"]) == 4
+    assert tensor_kernels(lambda x, y: losses.dice_cross_entropy_loss(x, y), inputs, ["x"]) == 3
