@@ -38,7 +38,7 @@ def cloned(source: Program, empty: Program, for_test: bool) -> Program:
             block.vars[name] = twin = _twin(var)
             twin.block = block
             twin.op = statements.get(id(var.op))
-    empty.sequences = {d: n for d, n in source.sequences.items() if n in block.vars}
+    empty.sequences = {n: v for n, v in source.sequences.items() if {n, *v} <= block.vars.keys()}
     empty.edited()
     return empty
 

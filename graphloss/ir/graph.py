@@ -43,6 +43,7 @@ class Graph:
     `types` gives the type of every name. `writes` lists (state, value): what a run commits to the scope when all of
     it succeeded.
     `equations` hold between dimensions; they are checked before any kernel runs.
+    `sequences` name the offsets that divide the rows of a value, for whoever feeds and fetches; no pass asks.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Graph:
     fetches: tuple[str, ...] = ()
     writes: tuple[tuple[str, str], ...] = ()
     equations: tuple[Equation, ...] = ()
+    sequences: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "types", MappingProxyType(dict(self.types)))

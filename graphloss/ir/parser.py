@@ -10,7 +10,7 @@ Each rule of the grammar is a method of `_Parser` with the rule's name:
     op        = values "=" name "(" values? ")" attrs? ":" types ("@"role)?
     write     = "write" value "=" value
     set       = "set" value "=" value                      ; in programs only
-    sequences = "sequences" dim "=" value                  ; in programs only
+    sequences = "sequences" value "=" values               ; offsets, those of the outer levels first
     fetch     = "fetch" values
     values    = value ("," value)*
     value     = "%"name
@@ -42,6 +42,7 @@ from graphloss.ir.graph import Attr, Graph, Op
 from graphloss.ir.lexer import Word, error_at, words
 from graphloss.ir.opdef import OpDef, freeze, get
 from graphloss.ir.operator import Statement, Write
+from graphloss.ir.printer import type_text
 from graphloss.ir.types import TensorType
 
 _CONSTANTS: Final[dict[str, Attr]] = {"none": None, "true": True, "false": False, "inf": math.inf, "nan": math.nan}
@@ -61,7 +62,7 @@ class Parsed:
     equations: list[Equation] = field(default_factory=list)
     statements: list[Statement] = field(default_factory=list)
     kept: set[str] = field(default_factory=set)  # what a `write` line names as its target
-    sequences: dict[Dim, str] = field(default_factory=dict)  # dimension -> offsets that divide it
+    sequences: dict[str, tuple[str, ...]] = field(default_factory=dict)
     fetches: tuple[str, ...] = ()
 
 
@@ -86,6 +87,7 @@ def parse_graph(text: str) -> Graph:
         fetches=found.fetches,
         writes=tuple((s.target, s.value) for s in found.statements if isinstance(s, Write)),
         equations=tuple(found.equations),
+        sequences=tuple(found.sequences.items()),
     )
 
 
@@ -201,16 +203,16 @@ class _Parser:
             raise self._error(word, f"%{target} is a state", "write, for what the scope keeps")
 
     def sequences(self) -> None:
-        word = self._words[self._at - 1]
-        if not self._whole:
-            raise self._error(word, "a graph has no variables with sequences", "a program")
-        dim = self.dim()
+        rows = self.value()
+        if not self._out.types[rows].rank:
+            raise self._error(self._words[self._at - 1], f"%{rows} has no rows", "a rank above 0")
         self._mark("=")
-        name = self.value()
-        type = self._out.types[name]
-        if type.dtype != "int64" or type.rank != 1:
-            raise self._error(word, "offsets are a vector of integers", "i64[S+1]", str(type))
-        self._out.sequences[dim] = name
+        place = self._word
+        offsets = self.values()
+        for type in (self._out.types[n] for n in offsets):
+            if type.dtype != "int64" or type.rank != 1:
+                raise self._error(place, "offsets are a vector of integers", "i64[S+1]", type_text(type))
+        self._out.sequences[rows] = offsets
 
     def _write(self) -> str:
         target = self._expect("value", "what is written").text

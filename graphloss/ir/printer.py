@@ -38,6 +38,7 @@ def print_graph(graph: Graph, *, locations: bool = False) -> str:
     lines += [equation_text(e) for e in graph.equations]
     lines += [op_text(op, graph.types, locations=locations) for op in graph.ops]
     lines += [statement_text("write", target, value) for target, value in graph.writes]
+    lines += [sequences_text(name, offsets) for name, offsets in graph.sequences]
     if graph.fetches:
         lines.append(f"fetch {values_text(graph.fetches)}")
     return program_text(graph.name, lines)
@@ -55,8 +56,8 @@ def statement_text(kind: str, target: str, value: str) -> str:
     return f"{kind} {value_text(target)} = {value_text(value)}"
 
 
-def sequences_text(dim: Dim, offsets: str) -> str:
-    return f"sequences {dim_text(dim)} = {value_text(offsets)}"
+def sequences_text(name: str, offsets: Sequence[str]) -> str:
+    return f"sequences {value_text(name)} = {values_text(offsets)}"
 
 
 def equation_text(equation: Equation) -> str:

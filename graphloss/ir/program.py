@@ -22,7 +22,7 @@ class Program:
     """Blocks of ops on named variables.
 
     `edits` counts the changes; `compiled` is a place for what was made from the program, emptied at each change.
-    `equations` hold what its ops need of symbolic dimensions; `sequences` name the offsets that divide some of them.
+    `equations` hold what its ops need of symbolic dimensions; `sequences` name the offsets that divide rows.
 
     Example:
         >>> program = Program()
@@ -34,7 +34,7 @@ class Program:
         self.name = name
         self.location = user_location()
         self.equations = Equations()
-        self.sequences: dict[Dim, str] = {}
+        self.sequences: dict[str, tuple[str, ...]] = {}
         self.family = object()  # a clone has that of its original
         self.edits = 0
         self.compiled: dict[object, object] = {}
@@ -175,7 +175,8 @@ class Program:
 
     def renamed(self, old: str, new: str) -> None:
         self._symbols = {s: (new if v == old else v) for s, v in self._symbols.items()}
-        self.sequences = {d: (new if v == old else v) for d, v in self.sequences.items()}
+        named = {n: new if n == old else n for names in self.sequences.items() for n in (names[0], *names[1])}
+        self.sequences = {named[n]: tuple(map(named.__getitem__, v)) for n, v in self.sequences.items()}
         self.edited()
 
     def adopt_symbols(self, other: Program) -> None:

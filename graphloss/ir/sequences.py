@@ -1,15 +1,14 @@
-"""Packed sequences: which variable holds the offsets that divide a dimension.
+"""Packed sequences: which variables hold the offsets that divide a dimension.
 
 Rows of several sequences lie one after the other; int64 offsets [S+1] say where each of the S sequences begins and the
-last one ends. Offsets belong to a dimension, so every variable whose first dimension is that one has the sequences.
-`Program.sequences` maps the dimension to the name of the offsets. The S sequences may be divided again, into
-sequences of sequences: then S is a key too.
+last one ends. Offsets divide a dimension, so every variable whose first dimension is that one has the sequences.
+`Program.sequences` names the offsets of a variable, an input or a result that was said to have some; where its
+sequences are divided again, those of the outer levels come first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from graphloss.errors import ArgumentTypeError, AttrError, ShapeError
@@ -35,56 +34,54 @@ def check_divisible(name: str, shape: Sequence[int | None], lod_level: int) -> N
 
 def declare(var: Variable) -> None:
     """Gives a data variable `x` of lod_level k its offsets: the data variables x@LOD (of the rows), x@LOD@LOD, …"""
-    program = var.block.program
-    dim: Dim = var.type.shape[0] if var.type.shape else 1
-    name, count = var.name, f"{var.name}.seq"
-    for _ in range(var.declared_lod_level):
-        name += OFFSETS_SUFFIX
-        number = program.bind_symbol(count, name)
-        type = TensorType("int64", (add(number, 1),))
-        var.block.create_var(name, type=type, stop_gradient=True, is_data=True)
-        program.sequences[dim] = name
-        dim, count = number, f"{count}.seq"
+    program, names = var.block.program, [var.name]
+    for level in range(var.declared_lod_level):
+        names.append(names[-1] + OFFSETS_SUFFIX)
+        count = program.bind_symbol(var.name + ".seq" * (level + 1), names[-1])
+        type = TensorType("int64", (add(count, 1),))
+        var.block.create_var(names[-1], type=type, stop_gradient=True, is_data=True)
+    if names[1:]:
+        program.sequences[var.name] = tuple(reversed(names[1:]))
 
 
 def divide(rows: Variable, offsets: Variable) -> None:
     """Says that `offsets` divide dimension 0 of `rows`, and of every variable with that dimension."""
-    dim = rows.type.shape[0] if rows.type.shape else 1
-    if lone(dim) is None:
+    if not rows.type.shape or lone(rows.type.shape[0]) is None:
         raise ShapeError("sequences are a division of a dimension known at run time only", got=type_text(rows.type))
     if offsets.type.dtype != "int64" or offsets.type.rank != 1:
         raise ShapeError("offsets are int64 of shape [S+1]", got=type_text(offsets.type))
-    rows.block.program.sequences[dim] = offsets.name
+    rows.block.program.sequences[rows.name] = (offsets.name,)
     rows.block.program.edited()
-
-
-def offsets_name(program: Program, dim: Dim) -> str | None:
-    """The name of the offsets that divide `dim`, or a dimension known to be equal to it; the first declared of several.
-
-    A number is no such dimension: a parameter of as many rows has no sequences.
-    """
-    if isinstance(dim, int) or not program.sequences:
-        return None
-    found = program.sequences.get(dim)
-    if found is not None:
-        return found
-    return next((name for key, name in program.sequences.items() if program.equations.same(key, dim)), None)
 
 
 def levels(var: Variable) -> tuple[str, ...]:
     """The names of all offsets of `var`, those of its rows last, as `LoDTensor.lod()` has them; () without any.
 
-    An input has those that it was declared with, whatever its dimensions turn out to be equal to.
+    They are what was said of the variable itself, or of one with the same first dimension, the first such there is. An
+    input has just those that it was declared with. A number is no such dimension: a parameter of as many rows has no
+    sequences.
     """
-    program = var.block.program
-    found: list[str] = []
-    if program.sequences and var.has_type and var.type.shape:
-        dim = var.type.shape[0]
-        divided = program.sequences.get if var.is_data else partial(offsets_name, program)
-        while (name := divided(dim)) is not None and name not in found:
-            found.append(name)
-            dim = sub(program.global_block().vars[name].type.shape[0], 1)
-    return tuple(reversed(found))
+    table = var.block.program.sequences
+    if not table or var.name in table:
+        return table.get(var.name, ())
+    if var.is_data or not var.has_type or not var.type.shape or isinstance(var.type.shape[0], int):
+        return ()
+    dim, divided = var.type.shape[0], list(_divided(var.block.program))
+    found = next((names for d, names in divided if d == dim), None)
+    if found is None:
+        same = var.block.program.equations.same
+        found = next((names for d, names in divided if same(d, dim)), ())
+    return found
+
+
+def _divided(program: Program) -> Iterator[tuple[Dim, tuple[str, ...]]]:
+    """Dimensions with the offsets that divide them: of rows, and of sequences of them where these are divided too."""
+    variables = program.global_block().vars
+    for name, offsets in program.sequences.items():
+        dim = variables[name].type.shape[0]
+        for n in range(len(offsets), 0, -1):
+            yield dim, offsets[:n]
+            dim = sub(variables[offsets[n - 1]].type.shape[0], 1)
 
 
 def owner(program: Program, offsets: str) -> str | None:

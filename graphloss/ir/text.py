@@ -9,7 +9,6 @@ from graphloss.ir.graph import Op
 from graphloss.ir.operator import Operator, Write
 from graphloss.ir.parser import parse_statements
 from graphloss.ir.printer import declaration_text, equation_text, program_text, sequences_text, statement_text
-from graphloss.ir.sequences import levels
 from graphloss.ir.variable import Variable
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def text_of_program(program: Program, with_details: bool) -> str:
     lines += [equation_text(e) for e in program.equations.recorded]
     for op in block.ops:
         lines += _statement(op, block.vars, with_details)
-    lines += [sequences_text(dim, name) for dim, name in program.sequences.items()]
+    lines += [sequences_text(name, offsets) for name, offsets in program.sequences.items()]
     return program_text(program.name, lines)
 
 
@@ -76,5 +75,5 @@ def program_of_text(text: str, empty: Program) -> Program:
             block.push(entry)
     empty.sequences.update(found.sequences)
     for name in found.feeds:
-        block.vars[name].lod_level = len(levels(block.vars[name]))
+        block.vars[name].lod_level = len(found.sequences.get(name, ()))
     return empty

@@ -35,6 +35,9 @@ def verify(graph: Graph) -> None:
         if name not in defined:
             raise VerifyError(f"fetch {value_text(name)} is not defined")
     _check_writes(graph, defined, equations)
+    for name in (n for rows, offsets in graph.sequences for n in (rows, *offsets)):
+        if name not in defined:
+            raise VerifyError(f"value {value_text(name)} of a line of sequences is not defined")
     left_over = sorted(set(graph.types) - defined)
     if left_over:
         raise VerifyError("a type belongs to no value", got=", ".join(map(value_text, left_over)))

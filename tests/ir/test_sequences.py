@@ -8,8 +8,18 @@ import pytest
 
 import graphloss as gl
 from graphloss import ops
-from graphloss.errors import ArgumentTypeError, AttrError, GraphlossError, ParseError, ShapeError, UnsupportedError
+from graphloss.errors import (
+    ArgumentTypeError,
+    AttrError,
+    GraphlossError,
+    ParseError,
+    ShapeError,
+    UnsupportedError,
+    VerifyError,
+)
 from graphloss.ir.dims import Equations, add, mul, shifted, sub, symbol
+from graphloss.ir.parser import parse_graph
+from graphloss.ir.printer import print_graph
 from graphloss.ir.verify import verify
 
 
@@ -139,16 +149,17 @@ def test_text_and_back(main: gl.Program) -> None:
     assert str(again) == str(main)
     assert levels_of(again) == levels_of(main)
     assert again.sequences == main.sequences
-    assert "sequences x.seq = %x@LOD@LOD" in str(main)
+    assert "sequences %x = %x@LOD@LOD, %x@LOD" in str(main)
     verify(again.snapshot([again.global_block().ops[-1].output_arg_names[0]]))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("feed %x : f32[N]\n sequences N = %x", "offsets are a vector of integers"),
-        ("feed %x : f32[N]\n sequences N = %o", "value %o is not defined"),
-        ("feed %o : i64[N]\n sequences N %o", "unexpected word"),
+        ("feed %x : f32[N]\n sequences %x = %x", "offsets are a vector of integers"),
+        ("feed %x : f32[N]\n sequences %x = %o", "value %o is not defined"),
+        ("feed %x : f32[]\n feed %o : i64[N]\n sequences %x = %o", "%x has no rows"),
+        ("feed %o : i64[N]\n sequences %o %o", "unexpected word"),
     ],
 )
 def test_text_that_divides_by_nothing(text: str, message: str) -> None:
@@ -156,9 +167,15 @@ def test_text_that_divides_by_nothing(text: str, message: str) -> None:
         gl.Program.parse_from_string(f"program @p {{\n {text}\n}}")
 
 
-def test_a_dimension_divided_by_its_own_offsets_ends() -> None:
-    program = gl.Program.parse_from_string("program @p {\n feed %o : i64[N+1]\n sequences N+1 = %o\n}")
-    assert program.var("o").lod_level == 1
+def test_graphs_carry_what_somebody_says() -> None:
+    text = "program @p {\n  feed %x : f32[N]\n  feed %o : i64[S+1]\n  sequences %x = %o\n  fetch %x\n}\n"
+    graph = parse_graph(text)
+    assert graph.sequences == (("x", ("o",)),)
+    assert print_graph(graph) == text
+    verify(graph)
+    assert gl.Program.parse_from_string(text).var("x").lod_level == 1
+    with pytest.raises(VerifyError, match=r"value %z of a line of sequences is not defined"):
+        verify(graph.replace(sequences=(("x", ("z",)),)))
 
 
 def test_copies_keep_the_sequences(main: gl.Program) -> None:
