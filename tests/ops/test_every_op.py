@@ -109,11 +109,12 @@ def test_form_exists(name: str) -> None:
                 close(got, want, op.ulp)
 
 
-def pull(op: OpDef, s: Sample, cotangents: list[np.ndarray]) -> list[np.ndarray | None]:
+def pull(op: OpDef, s: Sample, cotangents: list[np.ndarray | None]) -> list[np.ndarray | None]:
     with using(NumpyMode()):
         operands = [NumpyTensor(x) for x in s.inputs]
         outputs = [NumpyTensor(o) for o in op.reference(s.inputs, s.attrs)]
-        found = op.vjp(operands, outputs, [NumpyTensor(g) for g in cotangents], s.attrs)
+        given = [None if g is None else NumpyTensor(g) for g in cotangents]
+        found = op.vjp(operands, outputs, given, s.attrs)
         return [None if g is None else g.array for g in found]
 
 
@@ -137,13 +138,13 @@ def test_vjp_is_the_derivative(name: str) -> None:
     op = OPS[name]
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     for s in samples_of(op):
-        out, *_ = op.reference(s.inputs, s.attrs)
+        out, *rest = op.reference(s.inputs, s.attrs)
         if out.dtype != np.float64:
             with using(NumpyMode()):
                 if out.dtype.kind != "f":
                     continue
         g = rng.normal(size=out.shape).astype(out.dtype)
-        found = pull(op, s, [g])
+        found = pull(op, s, [g, *(None for _ in rest)])
         assert len(found) == len(s.inputs)
         for i, (x, d) in enumerate(zip(s.inputs, found, strict=True)):
             if x.dtype.kind != "f":
@@ -182,9 +183,10 @@ def test_second_derivative_exists(name: str) -> None:
             seen.append(op)
             return super().apply(op, inputs, attrs)
 
-    (out,) = op.reference(s.inputs, s.attrs)
+    out, *rest = (NumpyTensor(x) for x in op.reference(s.inputs, s.attrs))
     with using(Recorder()):
-        op.vjp([NumpyTensor(x) for x in s.inputs], [NumpyTensor(out)], [NumpyTensor(np.ones_like(out))], s.attrs)
+        g = NumpyTensor(np.ones_like(out.array))
+        op.vjp([NumpyTensor(x) for x in s.inputs], [out, *rest], [g, *(None for _ in rest)], s.attrs)
     assert all(o.vjp or o.no_vjp for o in seen)
 
 

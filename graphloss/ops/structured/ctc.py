@@ -254,8 +254,8 @@ def _reference(arrays: Sequence[Array], attrs: Attrs) -> tuple[Array, ...]:
     for t in range(T)[::-1]:
         ways = alpha[t + 1] + beta
         weight = np.exp(ways - np.logaddexp.reduce(ways, axis=1)[:, None])  # NaN where there is no way at all
-        weight = np.where(np.isneginf(log_p)[:, None], np.nan, weight)
-        row = np.where(np.isnan(weight).any(1)[:, None], np.nan, np.zeros((N, C)))
+        weight[np.isneginf(log_p)] = np.nan
+        row = np.where(np.isnan(weight).any(1, keepdims=True), np.nan, np.zeros((N, C)))
         np.add.at(row, (np.arange(N)[:, None], states), np.where(used, weight, 0.0))
         posterior[t] = np.where(valid[t], row, 0.0)
         a = beta + emitted[t]
