@@ -25,10 +25,11 @@ from graphloss.passes.measure import Measured, measured
 from graphloss.passes.pipelines import optimise
 from graphloss.rewrite.pipeline import Dump, Observer, observers, verifying
 from graphloss.rewrite.trace import Trace
+from graphloss.runtime import saved
 from graphloss.runtime.cache import DiskCache, default_cache
 from graphloss.schedule.chunked import Region
 from graphloss.schedule.kernel_text import print_kernel
-from graphloss.schedule.nest import Native
+from graphloss.schedule.nest import Native, NestKernel
 from graphloss.schedule.plan import Plan, schedule
 from graphloss.schedule.values import HostCall
 
@@ -50,6 +51,20 @@ class Chunked:
 
 
 Part: TypeAlias = Segment | HostCall | Chunked
+
+
+@dataclass(frozen=True)
+class Made:
+    """What passes and scheduler make of a graph, and what tells its machine code; kept on disk."""
+
+    whole: Graph
+    graph: Graph
+    plan: Plan
+    parts: tuple[Part, ...]
+    table: Table
+    trace: Trace
+    identity: str | None
+    cut: Measured | None
 
 
 @dataclass(frozen=True)
@@ -111,50 +126,68 @@ def compile_graph(
     seconds: dict[str, float] = {}
     clock = _Clock(seconds)
     folder = options.dump_folder()
+    cache = default_cache() if options.cache else None
+    key, made = None, None
+    if cache is not None and folder is None and not check:
+        key = saved.key(graph, options, primitive is not None)
+        found = None if key is None else saved.find(cache, key)
+        made = found if isinstance(found, Made) else None
+        clock("find")
+    kept = made is not None
+    if made is None:
+        made = _made(graph, options, primitive, _observer(folder, check), clock)
+    before = None
+    if (cut := made.cut) is not None:
+        before = Before(compile_graph(cut.first, options, primitive=cut.first), cut)
+    loaded = None
+    if made.plan.kernels:
+        loaded = _load(made, cache, clock)
+        clock("link")
+    if cache is not None and key is not None and not kept:
+        saved.keep(cache, key, made)
+        clock("keep")
+    if folder is not None:
+        _dump(folder, made.plan, loaded)
+    return Code(
+        graph, made.whole, made.graph, made.plan, made.parts, made.table, loaded, made.trace, dict(seconds), before
+    )
+
+
+def _made(
+    graph: Graph, options: CompileOptions, primitive: Graph | None, observer: Observer | None, clock: _Clock
+) -> Made:
     trace = Trace()
     if primitive is None:
-        primitive = optimise(graph, options, trace, _observer(folder, check))
+        primitive = optimise(graph, options, trace, observer)
     cut = measured(primitive)
-    before = None if cut is None else Before(compile_graph(cut.first, options, primitive=cut.first), cut)
     whole, primitive = primitive, primitive if cut is None else cut.rest
     clock("passes")
     plan = schedule(primitive, small_regions=options.row_chunk is not None)
     parts = _segments(plan)
     clock("schedule")
     table = Table.build(plan.kernels)
-    loaded = None
-    if plan.kernels:
-        segments = list(_native(parts))
-        by_rows = {i for i, (_, rows) in enumerate(segments) if rows}
-        loaded = _load(plan.kernels, table, [[k.name for k in s.kernels] for s, _ in segments], by_rows,
-                       default_cache() if options.cache else None, clock)  # fmt: skip
-        clock("link")
-    if folder is not None:
-        _dump(folder, plan, loaded)
-    return Code(graph, whole, primitive, plan, parts, table, loaded, trace, dict(seconds), before)
+    known = identity(plan.kernels, host_target(), *_calls(parts)) if options.cache and plan.kernels else None
+    return Made(whole, primitive, plan, parts, table, trace, known, cut)
 
 
-def _load(
-    kernels: Sequence[Native],
-    table: Table,
-    segments: list[list[str]],
-    by_rows: set[int],
-    cache: DiskCache | None,
-    clock: _Clock,
-) -> jit.Loaded:
+def _load(made: Made, cache: DiskCache | None, clock: _Clock) -> jit.Loaded:
     """The machine code of the kernels, emitted only if the cache has none, or when somebody asks for its text."""
-    target = host_target()
+    segments, by_rows = _calls(made.parts)
 
     def emit() -> str:
         clock("look up")
-        text = str(emit_module(kernels, table, target, segments, by_rows))
+        text = str(emit_module(made.plan.kernels, made.table, host_target(), segments, by_rows))
         clock("emit")
         return text
 
     symbols = [f"run_{i}" for i in range(len(segments))]
-    if cache is None:
-        return jit.load(emit, symbols)
-    return jit.load(emit, symbols, cache, identity=identity(kernels, target, segments, by_rows))
+    return jit.load(emit, symbols, cache, identity=None if cache is None else made.identity)
+
+
+def _calls(parts: Sequence[Part]) -> tuple[list[list[str]], set[int]]:
+    """The kernels of each segment, and which segments run some rows at a time."""
+    segments = list(_native(parts))
+    return [[k.name for k in s.kernels] for s, _ in segments], {i for i, (_, rows) in enumerate(segments) if rows}
 
 
 host_target = once(Target.host)
@@ -199,17 +232,19 @@ def _segments(plan: Plan) -> tuple[Part, ...]:
 
 
 def _runs(plan: Plan, begin: int, end: int) -> list[Segment | HostCall]:
-    """Steps of the plan, kernels next to each other as one segment."""
+    """Steps of the plan, kernels next to each other as one segment; what changes a state begins one, so that it runs
+    only after all checks before it."""
     parts: list[Segment | HostCall] = []
     run: list[Native] = []
     for step in plan.steps[begin:end]:
-        if not isinstance(step, HostCall):
-            run.append(step)
-            continue
-        if run:
+        changes = isinstance(step, NestKernel) and step.in_place
+        if run and (isinstance(step, HostCall) or changes):
             parts.append(Segment(tuple(run)))
             run = []
-        parts.append(step)
+        if isinstance(step, HostCall):
+            parts.append(step)
+        else:
+            run.append(step)
     if run:
         parts.append(Segment(tuple(run)))
     return parts

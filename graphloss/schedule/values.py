@@ -7,11 +7,17 @@ from typing import TypeAlias
 
 from graphloss.ir.dims import Dim
 from graphloss.ir.forms import Host, Within
+from graphloss.ir.graph import Attr
 from graphloss.ir.location import Location
 from graphloss.ir.loops import Nest
+from graphloss.ir.opdef import get
+from graphloss.ir.types import TensorType
 from graphloss.schedule.kernel import CheckSite
 
 Dims: TypeAlias = tuple[tuple[int, ...], ...]  # per dimension of a tensor the atoms that index it; () for a dimension 1
+
+# What an op makes its form from: types of operands and results, attributes.
+Source: TypeAlias = tuple[tuple[TensorType, ...], tuple[TensorType, ...], tuple[tuple[str, Attr], ...]]
 
 
 @dataclass(eq=False, slots=True)
@@ -110,19 +116,36 @@ class Opaque:
 
 @dataclass(eq=False, slots=True)
 class HostCall(Opaque):
-    """A NumPy call."""
+    """A NumPy call; its op made `form` from `source`."""
 
     form: Host
+    source: Source
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # a function of its own does not pickle; its op makes it again
+        return _host_call, (self.op, self.inputs, self.outputs, self.source)
+
+
+def _host_call(op: str, inputs: tuple[str, ...], outputs: tuple[str, ...], source: Source) -> HostCall:
+    lower = get(op).lower
+    types, results, attrs = source
+    form = None if lower is None else lower(types, results, dict(attrs))
+    assert isinstance(form, Host)
+    return HostCall(op, inputs, outputs, form, source)
 
 
 @dataclass(eq=False, slots=True)
 class NestCall(Opaque):
-    """A loop nest. `arrays` are the buffers of its arrays, in order; `sites` explain its checks, by their names."""
+    """A loop nest. `arrays` are the buffers of its arrays, in order; `sites` explain its checks, by their names.
+
+    One that works `in_place` changes the memory of a state: everything else comes before it.
+    """
 
     nest: Nest
     sizes: tuple[Dim, ...]
     arrays: tuple[str, ...]
     sites: dict[str, CheckSite]
+    in_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)
