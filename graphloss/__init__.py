@@ -1,8 +1,24 @@
 """The public names of graphloss; nothing else is public."""
 
-from graphloss import clip, dygraph, gluon, initializer, inspect, io, layers, losses, nn, optimizer, regularizer
+from graphloss import (
+    clip,
+    core,
+    dygraph,
+    framework,
+    gluon,
+    initializer,
+    inspect,
+    io,
+    layers,
+    losses,
+    metrics,
+    nn,
+    optimizer,
+    regularizer,
+)
 from graphloss.dygraph import disable_dygraph, enable_dygraph
 from graphloss.dygraph import enabled as in_dygraph_mode
+from graphloss.framework import device_guard, get_flags, require_version, set_flags
 from graphloss.function import compile
 from graphloss.inspect.compare import compare
 from graphloss.inspect.explain import explain
@@ -16,6 +32,7 @@ from graphloss.ir.place import CPUPlace, CUDAPinnedPlace, CUDAPlace, cpu_places,
 from graphloss.ir.program import Program
 from graphloss.ir.tensor import set_default_mode
 from graphloss.ir.variable import Variable
+from graphloss.layers.plain_index import embedding, one_hot
 from graphloss.ops import gradient as backward
 from graphloss.ops.gradient import append_backward, gradients, hessian_diag
 from graphloss.options import CompileOptions, get_num_threads, set_num_threads
@@ -50,16 +67,21 @@ __all__ = [
     "combine",
     "compare",
     "compile",
+    "core",
     "cpu_places",
     "create_lod_tensor",
     "create_random_int_lodtensor",
     "data",
     "default_main_program",
     "default_startup_program",
+    "device_guard",
     "disable_dygraph",
     "dygraph",
+    "embedding",
     "enable_dygraph",
     "explain",
+    "framework",
+    "get_flags",
     "get_num_threads",
     "global_scope",
     "gluon",
@@ -74,14 +96,18 @@ __all__ = [
     "load",
     "load_dygraph",
     "losses",
+    "metrics",
     "name_scope",
     "nn",
+    "one_hot",
     "optimizer",
     "program_guard",
     "regularizer",
+    "require_version",
     "save",
     "save_dygraph",
     "scope_guard",
+    "set_flags",
     "set_num_threads",
     "unique_name",
 ]

@@ -7,6 +7,7 @@ from graphloss.dygraph.loss import BCELoss, CrossEntropyLoss, L1Loss, MSELoss, N
 from graphloss.dygraph.mode import disable_dygraph, enable_dygraph, enabled, guard, no_grad, to_variable
 from graphloss.dygraph.varbase import ParamBase, VarBase
 from graphloss.dygraph.vocabulary import NCE, HSigmoid
+from graphloss.io.state import load_dygraph, save_dygraph
 
 __all__ = [
     "NCE",
@@ -25,6 +26,8 @@ __all__ = [
     "enabled",
     "grad",
     "guard",
+    "load_dygraph",
     "no_grad",
+    "save_dygraph",
     "to_variable",
 ]

@@ -6,14 +6,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 
-from graphloss.dygraph.mode import enabled
 from graphloss.errors import ArgumentTypeError, FeedError, StoredError, UnsupportedError
 from graphloss.io.arrays import path_of, write_file
 from graphloss.io.state import read_text
 from graphloss.io.variables import check_executor, program_of, read_values, set_values, write_values
+from graphloss.ir.mode import ProgramMode
 from graphloss.ir.parser import parse_graph
 from graphloss.ir.printer import print_graph
 from graphloss.ir.program import Program
+from graphloss.ir.tensor import current
 from graphloss.ir.variable import Variable
 from graphloss.runtime.arguments import state_of
 from graphloss.runtime.compiled_program import CompiledProgram
@@ -70,7 +71,7 @@ def save_inference_model(
         [array([[4.]], dtype=float32)]
     """
     where = "save_inference_model"
-    if enabled():
+    if not isinstance(current(), ProgramMode):
         raise UnsupportedError(f"{where} stores a program, and eager mode is on", hint="save_dygraph stores a layer")
     check_executor(executor, where)
     program = program_of(main_program, where)

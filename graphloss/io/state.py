@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from graphloss.dygraph.varbase import VarBase
 from graphloss.errors import ArgumentTypeError, AttrError, StoredError
 from graphloss.io.arrays import Array, path_of, read_arrays, read_file, write_arrays, write_file
 from graphloss.io.variables import (
@@ -20,6 +19,7 @@ from graphloss.io.variables import (
     variables_of,
 )
 from graphloss.ir.program import Program
+from graphloss.ir.tensor import Tensor
 from graphloss.ir.variable import Variable
 from graphloss.runtime.arguments import check_program, state_of
 from graphloss.runtime.executor import Executor
@@ -164,7 +164,7 @@ def read_text(path: str) -> str:
 
 
 def _array(name: object, value: object) -> Array:
-    if isinstance(value, VarBase):
+    if isinstance(value, Tensor):
         return value.numpy()
     if not isinstance(name, str) or not isinstance(value, (np.ndarray, np.generic)):
         got = f"{type(name).__name__}: {type(value).__name__}"

@@ -17,6 +17,8 @@ from graphloss.ir.tensor import Tensor
 from graphloss.ir.text import program_of_text, text_of_program
 from graphloss.ir.variable import Variable
 
+_first_seed = [0]
+
 
 class Program:
     """Blocks of ops on named variables.
@@ -40,7 +42,7 @@ class Program:
         self.compiled: dict[object, object] = {}
         self.scopes: dict[str, int] = {}  # how often each name scope was entered
         self._symbols: dict[str, str] = {}
-        self._random_seed = 0
+        self._random_seed = _first_seed[0]
         self._blocks = [Block(self)]
 
     # -- blocks and variables -------------------------------------------------------------------------------------
@@ -91,6 +93,13 @@ class Program:
             raise ArgumentTypeError("random_seed must be an integer", "int", type(seed).__name__)
         self._random_seed = seed
         self.edited()
+
+    @staticmethod
+    def global_seed(seed: int = 0) -> None:
+        """The `random_seed` of the programs that are made from now on."""
+        if not isinstance(seed, int) or isinstance(seed, bool):
+            raise ArgumentTypeError("global_seed takes an integer", "int", type(seed).__name__)
+        _first_seed[0] = seed
 
     # -- the whole ------------------------------------------------------------------------------------------------
 

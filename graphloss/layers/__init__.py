@@ -49,6 +49,24 @@ from graphloss.layers.algebra import (
     matmul,
     mul,
 )
+from graphloss.layers.arrange import (
+    concat,
+    expand,
+    expand_as,
+    flatten,
+    gather,
+    gather_nd,
+    one_hot,
+    reshape,
+    scatter,
+    slice,
+    split,
+    squeeze,
+    stack,
+    transpose,
+    unsqueeze,
+    unstack,
+)
 from graphloss.layers.creation import (
     assign,
     cast,
@@ -121,6 +139,7 @@ from graphloss.layers.loss_vocabulary import (
     nce,
     sampled_softmax_with_cross_entropy,
 )
+from graphloss.layers.metric import accuracy, auc
 from graphloss.layers.order import (
     argsort,
     cumsum,
@@ -141,24 +160,6 @@ from graphloss.layers.reduction import (
     reduce_prod,
     reduce_sum,
 )
-from graphloss.layers.shape import (
-    concat,
-    expand,
-    expand_as,
-    flatten,
-    gather,
-    gather_nd,
-    one_hot,
-    reshape,
-    scatter,
-    slice,
-    split,
-    squeeze,
-    stack,
-    transpose,
-    unsqueeze,
-    unstack,
-)
 from graphloss.layers.tables import (
     clip_by_norm,
     diag,
@@ -166,11 +167,13 @@ from graphloss.layers.tables import (
     eye,
     linspace,
     range,
+    shape,
     size,
 )
 
 __all__ = [
     "abs",
+    "accuracy",
     "acos",
     "argmax",
     "argmin",
@@ -178,6 +181,7 @@ __all__ = [
     "asin",
     "assign",
     "atan",
+    "auc",
     "bpr_loss",
     "brelu",
     "cast",
@@ -275,6 +279,7 @@ __all__ = [
     "scale",
     "scatter",
     "selu",
+    "shape",
     "sigmoid",
     "sigmoid_cross_entropy_with_logits",
     "sigmoid_focal_loss",

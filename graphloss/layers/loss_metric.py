@@ -77,9 +77,7 @@ def npair_loss(anchor: Tensor, positive: Tensor, labels: Tensor, l2_reg: float =
         [0.5032]
     """
     where = "npair_loss"
-    a, p, y = (
-        checks.tensor(v, n, where) for v, n in ((anchor, "anchor"), (positive, "positive"), (labels, "labels"))
-    )
+    a, p, y = (checks.tensor(v, n, where) for v, n in ((anchor, "anchor"), (positive, "positive"), (labels, "labels")))
     checks.require_float(a, where, "anchor")
     checks.require_same_dtype(a, p, where, "positive")
     checks.require_same_shape(a, p, where, "positive")

@@ -102,9 +102,7 @@ def bpr_loss(input: Tensor, label: Tensor, name: str | None = None) -> Tensor:
 
 
 def _pair(label: object, left: object, right: object, where: str) -> tuple[Tensor, Tensor, Tensor]:
-    y, a, b = (
-        checks.tensor(v, name, where) for v, name in ((label, "label"), (left, "left"), (right, "right"))
-    )
+    y, a, b = (checks.tensor(v, name, where) for v, name in ((label, "label"), (left, "left"), (right, "right")))
     checks.require_float(a, where, "left")
     for x, name in ((b, "right"), (y, "label")):
         checks.require_same_dtype(a, x, where, name)

@@ -68,6 +68,22 @@ def diag(diagonal: Tensor) -> Tensor:
 
 
 @layer_function
+def shape(input: Tensor) -> Tensor:
+    """The dimensions, int32 of shape [rank].
+
+    Example:
+        >>> import graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.shape(gl.layers.zeros([2, 3], "float32")).numpy().tolist()
+        [2, 3]
+    """
+    dims = checks.tensor(input, "input", "shape").type.shape
+    if not dims:
+        raise ShapeError("shape: a scalar has no dimensions", "rank 1 or more", "rank 0")
+    return stopped(ops.stack([ops.size((d,), "int32") for d in dims]))
+
+
+@layer_function
 def size(input: Tensor) -> Tensor:
     """How many elements there are, int64 of shape [1]."""
     return as_vector(stopped(ops.size(input.type.shape)))
@@ -110,9 +126,7 @@ def embedding(
     return looked_up(ops.squeeze(x, (x.type.rank - 1,)), size, padding_idx, param_attr, dtype)
 
 
-def looked_up(
-    index: Tensor, size: Sequence[int], padding_idx: int | None, param_attr: object, dtype: object
-) -> Tensor:
+def looked_up(index: Tensor, size: Sequence[int], padding_idx: int | None, param_attr: object, dtype: object) -> Tensor:
     """The rows of a new table that `index` names, along a new last axis."""
     where = "embedding"
     if not isinstance(index, Variable):

@@ -40,6 +40,9 @@ class BuildStrategy:
         self.fuse_all_reduce_ops: bool | None = None
         self.fuse_broadcast_ops: bool | None = None
         self.fuse_all_optimizer_ops = False
+        self.fuse_bn_act_ops = False
+        self.fuse_relu_depthwise_conv = False
+        self.is_distribution = False
         self.sync_batch_norm = False
 
 
