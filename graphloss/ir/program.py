@@ -170,6 +170,15 @@ class Program:
         self._symbols[name] = var
         return symbol(name)
 
+    def fresh_symbol(self, wanted: str) -> Dim:
+        """A symbol that no shape has yet, for a size that only a result of a run tells."""
+        name, n = wanted, 0
+        while name in self._symbols:
+            n += 1
+            name = f"{wanted}_{n}"
+        self._symbols[name] = ""  # the shape of no variable binds it
+        return symbol(name)
+
     def symbol_owner(self, name: str) -> str | None:
         """The variable whose shape binds a symbol."""
         return self._symbols.get(name)

@@ -141,7 +141,7 @@ def _binding_feeds(
     used.update(s for op in ops for _, v in op.attrs for s in _symbols_of(v))
     for name in sorted(used - bound):
         owner = program.symbol_owner(name)
-        if owner is not None and owner not in feeds and program.global_block().vars[owner].is_data:
+        if owner and owner not in feeds and program.global_block().vars[owner].is_data:
             yield owner
 
 

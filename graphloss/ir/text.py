@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphloss.ir.dims import Equations, shifted
+from graphloss.ir.dims import Equations, shifted, symbols
 from graphloss.ir.graph import Op
 from graphloss.ir.operator import Operator, Write
 from graphloss.ir.parser import parse_statements
@@ -63,7 +63,9 @@ def program_of_text(text: str, empty: Program) -> Program:
                 empty.own_symbol(symbol[0], name)
     for entry in found.statements:
         if isinstance(entry, Op):
-            block.take(entry, [found.types[n] for n in entry.outputs])
+            for var in block.take(entry, [found.types[n] for n in entry.outputs]):
+                for name in (s for d in var.type.shape for s in symbols(d)):
+                    empty.own_symbol(name, "")  # no later shape may take it for its own
             continue
         target = block.vars.get(entry.target)
         if target is None:

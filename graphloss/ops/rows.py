@@ -11,6 +11,7 @@ from graphloss.ir.forms import Host
 from graphloss.ir.opdef import Array, Attrs, AttrSpec, Sample, Types
 from graphloss.ir.tensor import Tensor, apply
 from graphloss.ir.types import TensorType
+from graphloss.ir.variable import Variable
 from graphloss.ops import rules
 from graphloss.ops.define import define, no_gradient
 
@@ -42,4 +43,8 @@ define(
 
 def rows_where(mask: Tensor) -> Tensor:
     """The rows [M], int64, in which a mask [N] is true; M is a dimension of its own, known in the run only."""
-    return apply("rows_where", (mask,), {"count": (symbol(unique_name.generate("rows")),)})[0]
+    if isinstance(mask, Variable):
+        count = mask.block.program.fresh_symbol("rows")
+    else:
+        count = symbol(unique_name.generate("rows.inner"))
+    return apply("rows_where", (mask,), {"count": (count,)})[0]

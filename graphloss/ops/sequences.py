@@ -140,6 +140,18 @@ def with_offsets(rows: Tensor, offsets: Tensor) -> Tensor:
 
     Raises:
         ShapeError: the dimension of a variable is a number, or `offsets` are no vector of int64.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> from graphloss import ops
+        >>> main = gl.Program()
+        >>> with gl.program_guard(main):  # the numbers above 0 of each sequence
+        ...     x = gl.data("x", [None], lod_level=1)
+        ...     first = gl.layers.concat([ops.fill((1,), 0, "int64"), ops.cumsum(ops.cast(x > 0, "int64"))])
+        ...     y = with_offsets(ops.gather(x, ops.rows_where(x > 0)), ops.gather(first, offsets_of(x)))
+        >>> fed = gl.create_lod_tensor(np.array([1, -2, -3, 4, 5], "float32"), [[2, 3]], gl.CPUPlace())
+        >>> gl.Executor().run(main, {"x": fed}, [y], return_numpy=False)
+        [LoDTensor(float32 [3], lod=[[0, 1, 3]])]
     """
     rows.divide(offsets)
     return rows

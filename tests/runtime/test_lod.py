@@ -305,6 +305,52 @@ def test_partial_sums_and_comparisons_take_them(net: Net) -> None:
     assert report.worst_ulp == 0
 
 
+def above_zero(x: Any) -> Any:
+    """The rows of each sequence whose sum is above 0: as many as the run finds."""
+    keep = ops.reduce_sum(x, [1]) > 0.0
+    before = ops.concat([ops.fill((1,), 0, "int64"), ops.cumsum(ops.cast(keep, "int64"))], 0)
+    return ops.with_offsets(ops.gather(x, ops.rows_where(keep)), ops.gather(before, ops.offsets_of(x)))
+
+
+def test_results_with_sequences_of_their_own() -> None:
+    main = gl.Program()
+    with gl.program_guard(main):
+        double = above_zero(gl.data("x", [None, 2], lod_level=1)) * 2.0
+        offsets = ops.offsets_of(double)
+    exe, rng = gl.Executor(), np.random.default_rng(2)
+    again = gl.Program.parse_from_string(str(main))
+    for lengths in ([2, 0, 3], [], [0], [40, 7]):
+        x = rng.normal(size=(sum(lengths), 2)).astype("float32")
+        parts = np.split(x, np.cumsum(lengths)[:-1]) if lengths else []
+        kept = [p[p.sum(1) > 0] for p in parts]
+        fed = gl.create_lod_tensor(x, [lengths])
+        for program in (main, main.clone(), again):
+            out, found = exe.run(program, {"x": fed}, [double.name, offsets.name], return_numpy=False)
+            assert out.recursive_sequence_lengths() == [[len(p) for p in kept]]
+            assert out.lod() == [np.array(found).tolist()]
+            np.testing.assert_array_equal(np.array(out), 2 * np.concatenate([x[:0], *kept]))
+    with pytest.raises(RuntimeError, match="carries sequences"):
+        exe.run(main, {"x": fed}, [double])
+
+
+def test_sizes_that_only_a_run_tells_have_symbols_of_their_own() -> None:
+    main = gl.Program()
+    with gl.program_guard(main):
+        x = gl.data("x", [None, 2], lod_level=1)
+        with gl.unique_name.guard():
+            first = above_zero(x)
+        with gl.unique_name.guard():
+            second = above_zero(x + 1.0)
+    again = gl.Program.parse_from_string(str(main))
+    with gl.program_guard(again):
+        third = above_zero(again.var("x"))
+    assert len({str(v.type) for v in (first, second, third)}) == 3
+    assert first.offsets() is not second.offsets()
+    x_fed = gl.create_lod_tensor(np.array([[-1, 0.5], [3, 3], [-9, 0]], "float32"), [[1, 2]])
+    out = gl.Executor().run(again, {"x": x_fed}, [first.name, second.name, third], return_numpy=False)
+    assert [t.lod() for t in out] == [[[0, 0, 1]], [[0, 1, 2]], [[0, 0, 1]]]
+
+
 # -- scopes
 
 
