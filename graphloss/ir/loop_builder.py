@@ -82,6 +82,10 @@ class NestBuilder:
     def output(self, name: str, dtype: str, shape: tuple[Expr | int, ...]) -> Handle:
         return self._array(name, loops.OUTPUT, dtype, shape)
 
+    def update(self, name: str, dtype: str, shape: tuple[Expr | int, ...]) -> Handle:
+        """An operand and a result at once: the result starts as the operand."""
+        return self._array(name, loops.UPDATE, dtype, shape)
+
     def scratch(self, name: str, dtype: str, shape: tuple[Expr | int, ...]) -> Handle:
         """Memory of one iteration of the parallel loop, with no particular content at its start."""
         return self._array(name, loops.SCRATCH, dtype, shape)

@@ -12,13 +12,13 @@ from graphloss.ir.loops import Accumulate, Apply, Assign, Check, Expr, Let, Load
 def without(nest: Nest, unwanted: Collection[str]) -> Nest:
     """`nest` that leaves the outputs `unwanted` unwritten, and without all that is computed for them alone.
 
-    An unwanted output that other results are read from becomes scratch-like: it stays an output. Checks always stay.
+    An unwanted output that other results are made from stays. So do checks.
     """
-    live = _Liveness({a.name for a in nest.of_kind(loops.OUTPUT)} - set(unwanted))
+    live = _Liveness({a.name for a in nest.of_kind(*loops.MADE)} - set(unwanted))
     while live.grows(nest.body):
         pass
     body = live.kept(nest.body)
-    arrays = tuple(a for a in nest.arrays if a.kind == loops.INPUT or a.name in live.arrays)
+    arrays = tuple(a for a in nest.arrays if a.kind in loops.GIVEN or a.name in live.arrays)
     return replace(nest, arrays=arrays, body=body)
 
 
@@ -85,6 +85,4 @@ class _Liveness:
         return s.name in self.names
 
     def kept(self, body: Sequence[Statement]) -> tuple[Statement, ...]:
-        return tuple(
-            replace(s, body=self.kept(s.body)) if isinstance(s, Loop) else s for s in body if self._live(s)
-        )
+        return tuple(replace(s, body=self.kept(s.body)) if isinstance(s, Loop) else s for s in body if self._live(s))

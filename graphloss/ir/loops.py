@@ -22,7 +22,9 @@ Operand: TypeAlias = Union["Expr", "bool", "int", "float"]
 
 ACCUMULATE: Final = ("sum", "max", "min", "any", "all")
 PARALLEL, SEQUENTIAL, REVERSE, VECTOR = "parallel", "loop", "reverse", "vector"
-INPUT, OUTPUT, SCRATCH = "in", "out", "scratch"
+INPUT, OUTPUT, UPDATE, SCRATCH = "in", "out", "inout", "scratch"
+GIVEN: Final = (INPUT, UPDATE)  # what a nest is given, in the order of its operands
+MADE: Final = (OUTPUT, UPDATE)  # what it makes, in the order of its results
 
 
 class _Operators:
@@ -130,7 +132,11 @@ Expr: TypeAlias = Const | Size | Use | Load | Apply
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """kind: `in`, `out` or `scratch`. The shape is in sizes; scratch exists once per iteration of the parallel loop."""
+    """kind: `in`, `out`, `inout` or `scratch`. The shape is in sizes.
+
+    An `inout` array is an operand and a result: the result starts as the operand, and may lie in the same memory.
+    Scratch exists once per iteration of the parallel loop.
+    """
 
     name: str
     kind: str
@@ -226,8 +232,8 @@ class Nest:
     def array(self, name: str) -> Array:
         return next(a for a in self.arrays if a.name == name)
 
-    def of_kind(self, kind: str) -> tuple[Array, ...]:
-        return tuple(a for a in self.arrays if a.kind == kind)
+    def of_kind(self, *kinds: str) -> tuple[Array, ...]:
+        return tuple(a for a in self.arrays if a.kind in kinds)
 
 
 # --- making expressions

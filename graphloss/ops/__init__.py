@@ -68,7 +68,7 @@ from graphloss.ops.samplers import (
     sample_log_uniform_unique,
     sample_uniform,
 )
-from graphloss.ops.scatter import scatter, scatter_add
+from graphloss.ops.scatter import index_add, scatter, scatter_add
 from graphloss.ops.sequences import offsets_of, with_offsets
 from graphloss.ops.shape import (
     broadcast_to,
@@ -96,6 +96,7 @@ from graphloss.ops.stable import (
     sums,
     xlogy,
 )
+from graphloss.ops.structured.ctc import ctc
 from graphloss.ops.unary import (
     abs,
     acos,
@@ -154,6 +155,7 @@ __all__ = [
     "concat",
     "cos",
     "cosh",
+    "ctc",
     "cumsum",
     "detach",
     "digamma",
@@ -175,6 +177,7 @@ __all__ = [
     "greater_equal",
     "hard_shrink",
     "hard_sigmoid",
+    "index_add",
     "iota",
     "isfinite",
     "isinf",

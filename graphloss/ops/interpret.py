@@ -38,7 +38,7 @@ FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
     "exp": np.exp, "log": np.log, "log1p": np.log1p, "expm1": np.expm1, "exp2": np.exp2, "log2": np.log2,
     "sigmoid": special.sigmoid, "softplus": special.softplus, "tanh": np.tanh, "erf": special.erf, "sin": np.sin,
     "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "sinh": np.sinh,
-    "cosh": np.cosh, "lgamma": special.lgamma, "digamma": special.digamma, "pow": np.power,
+    "cosh": np.cosh, "lgamma": special.lgamma, "digamma": special.digamma, "pow": np.power, "ldexp": special.ldexp,
 }  # fmt: skip
 
 _REDUCE: Final[dict[str, Callable[..., Any]]] = {
@@ -77,12 +77,12 @@ def interpret(
     of the nest, whatever the data.
     """
     run = _Run(nest, sizes, {})
-    for array, value in zip(nest.of_kind(loops.INPUT), inputs, strict=True):
+    for array, value in zip(nest.of_kind(*loops.GIVEN), inputs, strict=True):
         shape = tuple(int(_value(run, n)) for n in array.shape)
         if value.shape != shape or value.dtype.name != array.dtype:
             raise TypeError(f"{array.name} is {array.dtype}{list(shape)}, got {value.dtype.name}{list(value.shape)}")
-        run.memory[array.name] = value
-    outputs = [_memory(run, a) for a in nest.of_kind(loops.OUTPUT)]
+        run.memory[array.name] = value.copy() if array.kind == loops.UPDATE else value
+    outputs = [_memory(run, a) if a.kind == loops.OUTPUT else run.memory[a.name] for a in nest.of_kind(*loops.MADE)]
     with np.errstate(all="ignore"):
         for i in range(int(_value(run, nest.extent))):
             for array in nest.of_kind(loops.SCRATCH):

@@ -7,15 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphloss import ops
-from graphloss.errors import ShapeError
+from graphloss.errors import DtypeError, ShapeError
+from graphloss.ir import dims
 from graphloss.ir.dims import Dim, Equations
-from graphloss.ir.forms import Host
+from graphloss.ir.forms import Host, Loops
 from graphloss.ir.opdef import Array, Attrs, AttrSpec, Sample, Types
 from graphloss.ir.tensor import Tensor, apply
 from graphloss.ir.types import TensorType
 from graphloss.ops import rules
 from graphloss.ops.define import define, no_gradient
 from graphloss.ops.index import check
+from graphloss.ops.row_sums import add_to_rows, sums_of_rows
 
 
 def _scatter_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
@@ -46,7 +48,7 @@ def _scatter_vjp(
 define(
     "scatter_add", ("index", "updates"), _scatter_infer, _scatter, attrs=(AttrSpec("shape", "shape"),), linear=True,
     ulp=1,
-    lower=lambda t, o, a: Host(lambda arrays, shapes: (_scatter(arrays[0], arrays[1], shapes[0]),)),
+    lower=lambda t, o, a: Loops(sums_of_rows(t[1].dtype, t[0].dtype), _sizes(o[0].shape, t[0].shape)),
     vjp=_scatter_vjp,
     samples=lambda rng: [
         Sample((np.array([4, 0, 4, 2]), rng.normal(size=(4, 3))), {"shape": (5, 3)}),
@@ -55,6 +57,49 @@ define(
     ],
     summary="Zeros of `shape` to whose rows the updates are added; repeated indices add up, in order.",
     formula="out[index[i]] += updates[i]",
+)  # fmt: skip
+
+
+def _sizes(shape: Sequence[Dim], index: Sequence[Dim]) -> tuple[Dim, Dim, Dim]:
+    """Rows, indices, elements of a row."""
+    return shape[0], dims.product(tuple(index)), dims.product(tuple(shape[1:]))
+
+
+def _add_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
+    x, index, updates = types
+    rules.expect(index, "int", "the index")
+    if x.rank == 0:
+        raise ShapeError("index_add adds to rows", "a rank of 1 or more", "rank 0")
+    if x.dtype != updates.dtype:
+        raise DtypeError("index_add takes updates of the operand's dtype", x.dtype, updates.dtype)
+    rules.equal_shapes(updates.shape, index.shape + x.shape[1:], equations, "index_add")
+    return (x,)
+
+
+def _add(x: Array, index: Array, updates: Array) -> Array:
+    check("index_add", index, len(x))
+    out = x.copy()
+    np.add.at(out, index, updates)
+    return out
+
+
+def _add_vjp(
+    operands: Sequence[Tensor], outputs: Sequence[Tensor], g: Sequence[Tensor | None], attrs: Attrs
+) -> tuple[Tensor | None, ...]:
+    assert g[0] is not None
+    return g[0], None, apply("gather", (g[0], operands[1]), {})[0]
+
+
+define(
+    "index_add", ("x", "index", "updates"), _add_infer, _add, linear=True, ulp=1, vjp=_add_vjp,
+    lower=lambda t, o, a: Loops(add_to_rows(t[0].dtype, t[1].dtype), _sizes(t[0].shape, t[1].shape)),
+    samples=lambda rng: [
+        Sample((rng.normal(size=(5, 3)), np.array([4, 0, 4, 2]), rng.normal(size=(4, 3)))),
+        Sample((rng.normal(size=5), rng.integers(0, 5, (2, 3)), rng.normal(size=(2, 3)))),
+        Sample((rng.normal(size=(3, 2)), np.zeros((0,), np.int64), np.zeros((0, 2)))),
+    ],
+    summary="The operand with the updates added to its rows, one after the other; repeated indices add up.",
+    formula="x[index[i]] += updates[i]",
 )  # fmt: skip
 
 
@@ -168,3 +213,8 @@ def scatter(x: Tensor, index: Tensor, updates: Tensor, *, add: bool = False) -> 
     if index.type.rank == 2 and index.type.shape[1] == 1:
         index = ops.squeeze(index, 1)
     return apply("scatter", (x, index, updates), {"add": add})[0]
+
+
+def index_add(x: Tensor, index: Tensor, updates: Tensor) -> Tensor:
+    """x with updates[i] added to row index[i]; equal indices add up, in order."""
+    return apply("index_add", (x, index, updates), {})[0]

@@ -14,6 +14,7 @@ from graphloss.passes.decompose import Decompose
 from graphloss.passes.desugar import Desugar
 from graphloss.passes.differentiate import Differentiate, Isolate, has_grad
 from graphloss.passes.refine import Refine
+from graphloss.passes.row_updates import RowUpdates
 from graphloss.passes.stabilise import Stabilise
 from graphloss.rewrite.pipeline import Observer, Pass, Repeat, run
 from graphloss.rewrite.trace import Trace
@@ -37,6 +38,7 @@ DEFAULT: Final[tuple[Pass, ...]] = (
     Decompose(),  # no rule speaks of composites any more
     Algebra(),  # on primitive ops, where a cost can be read off
     Cse(),  # value and gradient share their parts
+    RowUpdates(),  # an optimiser's step as it stands after all simplification
     Dce(),  # drops what rules left behind
 )
 

@@ -29,7 +29,7 @@ from graphloss.runtime import saved
 from graphloss.runtime.cache import DiskCache, default_cache
 from graphloss.schedule.chunked import Region
 from graphloss.schedule.kernel_text import print_kernel
-from graphloss.schedule.nest import Native
+from graphloss.schedule.nest import Native, NestKernel
 from graphloss.schedule.plan import Plan, schedule
 from graphloss.schedule.values import HostCall
 
@@ -232,17 +232,19 @@ def _segments(plan: Plan) -> tuple[Part, ...]:
 
 
 def _runs(plan: Plan, begin: int, end: int) -> list[Segment | HostCall]:
-    """Steps of the plan, kernels next to each other as one segment."""
+    """Steps of the plan, kernels next to each other as one segment; what changes a state begins one, so that it runs
+    only after all checks before it."""
     parts: list[Segment | HostCall] = []
     run: list[Native] = []
     for step in plan.steps[begin:end]:
-        if not isinstance(step, HostCall):
-            run.append(step)
-            continue
-        if run:
+        changes = isinstance(step, NestKernel) and step.in_place
+        if run and (isinstance(step, HostCall) or changes):
             parts.append(Segment(tuple(run)))
             run = []
-        parts.append(step)
+        if isinstance(step, HostCall):
+            parts.append(step)
+        else:
+            run.append(step)
     if run:
         parts.append(Segment(tuple(run)))
     return parts

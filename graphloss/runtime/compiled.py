@@ -121,7 +121,9 @@ class Compiled:
         self.inputs = (*code.whole.feeds, *code.whole.states)
         self._before = None if code.before is None else Measuring(code.before, options)
         self._all = (*code.graph.feeds, *code.graph.states)
-        place = {name: i for i, name in enumerate(code.plan.results)}
+        place = {name: i for i, name in enumerate((*code.plan.results, *code.plan.in_place))}
+        # Values that lie in the memory of a state are results, too.
+        self._in_place = [self._all.index(state) for state in code.plan.in_place.values()]
         fetches = [place[name] for name in code.graph.fetches]
         # Which result each fetch and each write is, and whether it must be a copy: an array has one owner.
         self.fetched = [(i, i in fetches[:n]) for n, i in enumerate(fetches)]
@@ -190,7 +192,7 @@ class Compiled:
                 number, steps = other
                 check = partial(self._check, binding)
                 binding.chunked[number].run(steps, words, binding.argument, memory, check)
-        return results
+        return results + [arrays[i] for i in self._in_place] if self._in_place else results
 
     def _check(self, binding: _Binding) -> None:
         for i in binding.checks:

@@ -10,7 +10,7 @@ from graphloss.ir import forms
 from graphloss.ir.dims import Dim
 from graphloss.ir.graph import Op
 from graphloss.ir.loop_live import checks, without
-from graphloss.ir.loops import INPUT, OUTPUT, SCRATCH, Nest
+from graphloss.ir.loops import GIVEN, INPUT, MADE, OUTPUT, SCRATCH, Nest
 from graphloss.ir.opdef import get
 from graphloss.ir.printer import op_text
 from graphloss.ir.scalar import Expr, arg
@@ -48,6 +48,8 @@ class Lowering(Views):
         for op in self.graph.ops:
             self.op(op)
         for name in self.graph.results:
+            if name in self.out.in_place:
+                continue
             t = self.graph.types[name]
             self.refs[name] = self.beside(self.refs[name], t.shape)
             buffer = self.materialise(self.refs[name], t.shape)
@@ -97,14 +99,25 @@ class Lowering(Views):
 
     def loops(self, op: Op, form: forms.Loops, outs: list[TensorType]) -> None:
         """A nest on buffers: operands in row-major order, outputs that somebody wants, scratch per chunk."""
-        results = [a.name for a in form.nest.of_kind(OUTPUT)]
+        results = [a.name for a in form.nest.of_kind(*MADE)]
         wanted = {n for n in op.outputs if self.graph.users.get(n) or n in self.graph.results}
         unwanted = [a for a, n in zip(results, op.outputs, strict=True) if n not in wanted]
         nest = without(form.nest, unwanted)
         sizes = dict(zip(nest.sizes, form.sizes, strict=True))
-        inputs = tuple(self.materialise(self.refs[n], self.shape(n)) for n in op.inputs)
-        buffers = dict(zip((a.name for a in nest.of_kind(INPUT)), inputs, strict=True))
         types = dict(zip(results, zip(op.outputs, outs, strict=True), strict=True))
+        buffers: dict[str, str] = {}
+        in_place = False
+        for array, name in zip(nest.of_kind(*GIVEN), op.inputs, strict=True):
+            if array.kind == INPUT:
+                buffers[array.name] = self.materialise(self.refs[name], self.shape(name))
+            elif self.may_update(name, types[array.name][0]):
+                buffers[array.name] = name
+                self.out.in_place[types[array.name][0]] = name
+                in_place = True
+            else:
+                buffers[array.name] = self.buffer(types[array.name][1], "temp", None)
+                self.store(self.refs[name], buffers[array.name], self.shape(name))
+        inputs = tuple(buffers.values())
         chunks = chunk_count(dimension(nest.extent, sizes))
         for array in nest.arrays:
             if array.kind == OUTPUT:
@@ -112,17 +125,23 @@ class Lowering(Views):
             elif array.kind == SCRATCH:
                 shape = (chunks, *(dimension(n, sizes) for n in array.shape))
                 buffers[array.name] = self.buffer(TensorType(array.dtype, shape), "temp", None)
-        outputs = tuple(buffers[a.name] for a in nest.of_kind(OUTPUT))
+        made = [a for a in nest.of_kind(*MADE) if types[a.name][0] not in self.out.in_place]
+        outputs = tuple(buffers[a.name] for a in made)
         sites = self.nest_sites(op, nest, sizes)
         arrays = tuple(buffers[a.name] for a in nest.arrays)
-        self.out.values.append(NestCall(op.type, inputs, outputs, nest, form.sizes, arrays, sites))
-        for array in nest.of_kind(OUTPUT):
+        self.out.values.append(NestCall(op.type, inputs, outputs, nest, form.sizes, arrays, sites, in_place))
+        for array in made:
             name, t = types[array.name]
             self.refs[name] = self.read(buffers[array.name], t.shape)
 
+    def may_update(self, state: str, value: str) -> bool:
+        """Whether the memory of `state` may become that of `value`: the next value of the state, and nothing else."""
+        written = [s for s, v in self.graph.writes if v == value]
+        return written == [state] and value not in self.graph.fetches and not self.graph.users.get(value)
+
     def nest_sites(self, op: Op, nest: Nest, sizes: dict[str, Dim]) -> dict[str, CheckSite]:
         """What a failed check of the nest reports: the array is an operand of the op."""
-        operands = dict(zip((a.name for a in nest.of_kind(INPUT)), op.inputs, strict=True))
+        operands = dict(zip((a.name for a in nest.of_kind(*GIVEN)), op.inputs, strict=True))
         text = op_text(op, self.graph.types)
         sites: dict[str, CheckSite] = {}
         for check in checks(nest.body):

@@ -20,7 +20,8 @@ class NestKernel:
     """A loop nest on buffers, one per array of the nest, in its order; `sizes` are the values of the nest's sizes.
 
     Chunk c runs the iterations from c * grain on, one after the other; its scratch is row c of the scratch buffers.
-    `slots` gives the slot of the status block for each check, by name.
+    `slots` gives the slot of the status block for each check, by name. One that works `in_place` changes the memory of
+    a state, and runs only if all checks before it have passed.
     """
 
     name: str
@@ -28,18 +29,19 @@ class NestKernel:
     sizes: tuple[Dim, ...]
     buffers: tuple[Buffer, ...]
     slots: tuple[tuple[str, int], ...]
+    in_place: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return self._of(loops.INPUT)
+        return self._of(*loops.GIVEN)
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        return self._of(loops.OUTPUT)
+        return self._of(*loops.MADE)
 
-    def _of(self, kind: str) -> tuple[str, ...]:
+    def _of(self, *kinds: str) -> tuple[str, ...]:
         pairs = zip(self.buffers, self.nest.arrays, strict=True)
-        return tuple(dict.fromkeys(b.name for b, a in pairs if a.kind == kind))
+        return tuple(dict.fromkeys(b.name for b, a in pairs if a.kind in kinds))
 
     @property
     def extent(self) -> Dim:

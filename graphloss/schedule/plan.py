@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphloss.ir.dims import Dim
 from graphloss.ir.graph import Graph
@@ -33,7 +33,8 @@ from graphloss.schedule.workspace import Lowered, NonEmpty
 @dataclass(frozen=True)
 class Plan:
     """What a run does: `steps` in order. `buffers` by name; `results`: graph value -> buffer; `sites` explain failed
-    checks by slot; `regions`, in order, are steps that may run some rows at a time."""
+    checks by slot; `regions`, in order, are steps that may run some rows at a time; `in_place`: value -> the state
+    whose memory it takes, at the end."""
 
     steps: tuple[Step, ...]
     buffers: dict[str, Buffer]
@@ -41,6 +42,7 @@ class Plan:
     sites: tuple[CheckSite, ...]
     nonempty: tuple[NonEmpty, ...]
     regions: tuple[Region, ...] = ()
+    in_place: dict[str, str] = field(default_factory=dict)
 
     @property
     def kernels(self) -> tuple[Native, ...]:
@@ -66,6 +68,8 @@ def _schedule(graph: Graph, small_regions: bool, *, split: bool) -> Plan:
     sites: list[CheckSite] = []
     steps: list[Step] = []
     hosts = [(staged.host_level[i], x) for i, x in enumerate(staged.order) if isinstance(x, Opaque)]
+    last = [x for _, x in hosts if isinstance(x, NestCall) and x.in_place]
+    hosts = [(level, x) for level, x in hosts if x not in last]
     hosts.sort(key=lambda pair: pair[0])  # one that is written later may be needed earlier
     count = 0
     for group in groups:
@@ -77,13 +81,15 @@ def _schedule(graph: Graph, small_regions: bool, *, split: bool) -> Plan:
         for kernel in _finish(staged, grouping, group, built, count):
             steps.append(kernel)
             count += 1
-    steps += [_opaque(h, f"n{len(steps) + i}", lowered, sites) for i, (_, h) in enumerate(hosts)]
+    rest = [*(h for _, h in hosts), *last]
+    steps += [_opaque(h, f"n{len(steps) + i}", lowered, sites) for i, h in enumerate(rest)]
     used = {b.name for s in steps if not isinstance(s, HostCall) for b in s.buffers}
     used |= {b for s in steps if isinstance(s, HostCall) for b in (*s.inputs, *s.outputs)}
     used |= set(lowered.results.values())
     buffers = {n: b for n, b in lowered.buffers.items() if n in used or b.role == "input"}
     steps, found = regions(steps, buffers, set(lowered.results.values()), small=small_regions)
-    return Plan(tuple(steps), buffers, lowered.results, tuple(sites), tuple(lowered.nonempty), tuple(found))
+    return Plan(tuple(steps), buffers, lowered.results, tuple(sites), tuple(lowered.nonempty), tuple(found),
+                lowered.in_place)  # fmt: skip
 
 
 def _opaque(step: Opaque, name: str, lowered: Lowered, sites: list[CheckSite]) -> Step:
@@ -93,7 +99,8 @@ def _opaque(step: Opaque, name: str, lowered: Lowered, sites: list[CheckSite]) -
     assert isinstance(step, NestCall)
     slots = tuple((check, len(sites) + i) for i, check in enumerate(step.sites))
     sites += step.sites.values()
-    return NestKernel(name, step.nest, step.sizes, tuple(lowered.buffers[b] for b in step.arrays), slots)
+    arrays = tuple(lowered.buffers[b] for b in step.arrays)
+    return NestKernel(name, step.nest, step.sizes, arrays, slots, step.in_place)
 
 
 def _finish(staged: Staged, grouping: Grouping, group: Group, built: Built, count: int) -> list[Kernel]:

@@ -136,12 +136,16 @@ def _host_call(op: str, inputs: tuple[str, ...], outputs: tuple[str, ...], sourc
 
 @dataclass(eq=False, slots=True)
 class NestCall(Opaque):
-    """A loop nest. `arrays` are the buffers of its arrays, in order; `sites` explain its checks, by their names."""
+    """A loop nest. `arrays` are the buffers of its arrays, in order; `sites` explain its checks, by their names.
+
+    One that works `in_place` changes the memory of a state: everything else comes before it.
+    """
 
     nest: Nest
     sizes: tuple[Dim, ...]
     arrays: tuple[str, ...]
     sites: dict[str, CheckSite]
+    in_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)

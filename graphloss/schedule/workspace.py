@@ -38,6 +38,7 @@ class Lowered:
     sites: list[Site] = field(default_factory=list)
     nonempty: list[NonEmpty] = field(default_factory=list)
     results: dict[str, str] = field(default_factory=dict)  # graph value -> buffer
+    in_place: dict[str, str] = field(default_factory=dict)  # graph value -> the state whose memory it takes
 
 
 class Workspace:
