@@ -8,12 +8,14 @@ from graphloss.gluon.base import Loss
 from graphloss.gluon.likelihood import KLDivLoss, PoissonNLLLoss
 from graphloss.gluon.margin import HingeLoss, LogisticLoss, SquaredHingeLoss, TripletLoss
 from graphloss.gluon.metric import CosineEmbeddingLoss, SDMLLoss
+from graphloss.gluon.sequences import CTCLoss
 from graphloss.ir.tensor import Tensor, cast
 from graphloss.losses import binary, checks, distance
 from graphloss.losses import cross_entropy as ce
 from graphloss.losses import nll as likelihood
 
 __all__ = [
+    "CTCLoss",
     "CosineEmbeddingLoss",
     "HingeLoss",
     "HuberLoss",

@@ -115,6 +115,9 @@ from graphloss.layers.loss import (
     softmax_with_cross_entropy,
     square_error_cost,
 )
+from graphloss.layers.loss_alignment import (
+    warpctc,
+)
 from graphloss.layers.loss_binary import (
     log_loss,
     sigmoid_focal_loss,
@@ -312,6 +315,7 @@ __all__ = [
     "uniform_random",
     "unsqueeze",
     "unstack",
+    "warpctc",
     "where",
     "zeros",
     "zeros_like",

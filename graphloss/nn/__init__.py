@@ -30,11 +30,13 @@ from graphloss.nn.loss_metric import (
     TripletMarginWithDistanceLoss,
 )
 from graphloss.nn.module import Module
+from graphloss.nn.loss_sequences import CTCLoss
 
 __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
     "CosineEmbeddingLoss",
+    "CTCLoss",
     "CosineSimilarity",
     "CrossEntropyLoss",
     "GaussianNLLLoss",

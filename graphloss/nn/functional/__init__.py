@@ -14,6 +14,7 @@ from graphloss.nn.functional.binary import binary_cross_entropy, binary_cross_en
 from graphloss.nn.functional.classification import cross_entropy, nll_loss
 from graphloss.nn.functional.regression import huber_loss, l1_loss, mse_loss, smooth_l1_loss
 from graphloss.nn.likelihood import gaussian_nll_loss, kl_div, poisson_nll_loss
+from graphloss.nn.functional.sequences import ctc_loss
 from graphloss.nn.margin import (
     hinge_embedding_loss,
     margin_ranking_loss,
@@ -38,6 +39,7 @@ __all__ = [
     "cosine_similarity",
     "cross_entropy",
     "gaussian_nll_loss",
+    "ctc_loss",
     "hinge_embedding_loss",
     "huber_loss",
     "kl_div",

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from graphloss import ops
-from graphloss.errors import AttrError, DtypeError, ShapeError
+from graphloss.errors import AttrError, ShapeError
 from graphloss.ir import dims
 from graphloss.ir.dims import Equations
 from graphloss.ir.forms import Loops
@@ -39,8 +39,8 @@ def _infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType
     for name, t, rank in zip(_INPUTS, types, (3, 1 if packed else 2, 1, 1), strict=True):
         if t.rank != rank:
             raise ShapeError(f"{name} has the wrong rank", rank, rules.show(t.shape))
-        if t is not log_probs and t.dtype != "int64":
-            raise DtypeError(f"{name} has the wrong element type", "int64", t.dtype)
+        if t is not log_probs:
+            rules.expect(t, "int", name)
     _, batch, classes = log_probs.shape
     for name, t in zip(_INPUTS[2:], lengths, strict=True):
         rules.equal_shapes((batch,), t.shape, equations, f"ctc, {name} and samples")
@@ -61,12 +61,12 @@ def _lower(types: Types, outputs: Types, attrs: Attrs) -> Loops:
     frames, batch, classes = types[0].shape
     width = types[1].shape[-1]
     shorter = dims.sub(width, dims.maximum(dims.sub(width, frames), 0))  # a label longer than that has no alignment
-    nest = _nest(types[0].dtype, attrs["blank"], types[1].rank == 1)
+    nest = _nest(tuple(t.dtype for t in types), attrs["blank"], types[1].rank == 1)
     return Loops(nest, (frames, batch, classes, width, shorter))
 
 
 @lru_cache(maxsize=64)
-def _nest(dtype: str, blank: int, packed: bool) -> Nest:
+def _nest(dtypes: tuple[str, ...], blank: int, packed: bool) -> Nest:
     """The states of a label are B_0, Y_0, B_1, ..., Y_{L-1}, B_L: a blank before each symbol and one at the end.
 
     alpha_t(s) is the probability of all ways to state s that end with frame t - 1, beta_t(s) that of all ways on from
@@ -74,10 +74,10 @@ def _nest(dtype: str, blank: int, packed: bool) -> Nest:
     """
     b = NestBuilder("ctc")
     T, N, C, S, W = b.sizes("T", "N", "C", "S", "W")
-    log_probs = b.input("log_probs", dtype, (T, N, C))
-    labels = b.input("labels", "int64", (S,) if packed else (N, S))
-    input_lengths = b.input("input_lengths", "int64", (N,))
-    label_lengths = b.input("label_lengths", "int64", (N,))
+    dtype = dtypes[0]
+    shapes = ((T, N, C), (S,) if packed else (N, S), (N,), (N,))
+    inputs = (b.input(name, d, shape) for name, d, shape in zip(_INPUTS, dtypes, shapes, strict=True))
+    log_probs, labels, input_lengths, label_lengths = inputs
     cost = b.output("cost", dtype, (N,))
     posterior = b.output("posterior", dtype, (T, N, C))
 
@@ -101,7 +101,7 @@ def _nest(dtype: str, blank: int, packed: bool) -> Nest:
         symbols[0] = blank_class
         with b.vector("j", 0, length) as j:
             place = (start + j,) if start is not None else (n, j)
-            found = b.let("found", labels[place])
+            found = b.let("found", cast(labels[place], "int64"))
             ok = (found >= 0) & (found < C) & unequal(found, blank_class)
             symbols.store(j + 1, b.check("symbol", labels, place, ok, _SYMBOL, value=found), when=j < L)
         with b.vector("k", 1, L) as k:
@@ -185,14 +185,14 @@ def _checked_lengths(
 ) -> tuple[Use, Use, Use | None]:
     """Frames and label length of sample n; where its label begins, if labels stand one after the other."""
     T, S, N = sizes
-    given = b.let("given", input_lengths[n])
+    given = b.let("given", cast(input_lengths[n], "int64"))
     frames = b.check("frames", input_lengths, n, (given >= 0) & (given <= T), _FRAMES, value=given)
     start: Use | None = None
     if packed:
         start = b.var("start", const(0, "int64"))
         with b.vector("m", 0, n) as m:
-            b.accumulate(start, "sum", minimum(maximum(label_lengths[m], 0), S))
-    claimed = b.let("claimed", label_lengths[n])
+            b.accumulate(start, "sum", minimum(maximum(cast(label_lengths[m], "int64"), 0), S))
+    claimed = b.let("claimed", cast(label_lengths[n], "int64"))
     if start is None:
         length = b.check("length", label_lengths, n, (claimed >= 0) & (claimed <= S), _LENGTH, value=claimed)
     else:
@@ -216,7 +216,8 @@ def _of_frame(top: Use) -> Expr:
 
 
 def _reference(arrays: Sequence[Array], attrs: Attrs) -> tuple[Array, ...]:
-    log_probs, labels, frames, lengths = arrays
+    log_probs = arrays[0]
+    labels, frames, lengths = (a.astype(np.int64) for a in arrays[1:])
     T, N, C = log_probs.shape
     blank = attrs["blank"] % C
     padded = _padded(labels, lengths, T, C, frames, blank)
@@ -271,7 +272,8 @@ def _padded(labels: Array, lengths: Array, T: int, C: int, frames: Array, blank:
     wrong: Array
     _refuse("input_lengths", frames, (frames < 0) | (frames > T), _FRAMES.format(T=T))
     if packed:
-        wrong = (lengths < 0) | (np.cumsum(np.clip(lengths, 0, labels.size)) > labels.size)
+        clipped = np.clip(lengths, 0, labels.size)
+        wrong = (lengths < 0) | (lengths > labels.size - (np.cumsum(clipped) - clipped))
         if not wrong.any() and lengths.size:
             wrong[-1] = lengths.sum() != labels.size
         _refuse("label_lengths", lengths, wrong, _PACKED.format(S=labels.size))
@@ -324,6 +326,7 @@ def _samples(rng: np.random.Generator) -> list[Sample]:
         Sample((log_probs(6, 3, 4), *integers([[1, 2, 2], [3, 0, 0], [0, 0, 0]], [6, 4, 0], [3, 1, 0]))),
         Sample((log_probs(6, 3, 4), *integers([1, 1, 1, 0], [6, 4, 2], [3, 1, 0])), {"blank": -1}),
         Sample((log_probs(4, 2, 3), *integers([[0, 2], [2, 0]], [4, 3], [2, 2])), {"blank": 1}),
+        Sample((log_probs(4, 1, 3), np.array([[2, 1]], np.int32), *integers([4]), np.array([2], np.uint8))),
         Sample((log_probs(2, 0, 3), *integers(np.zeros((0, 2)), [], []))),
         Sample((log_probs(0, 1, 1), *integers(np.zeros((1, 0)), [0], [0]))),
         Sample(
@@ -351,7 +354,7 @@ register(
 def ctc(
     log_probs: Tensor, labels: Tensor, input_lengths: Tensor, label_lengths: Tensor, blank: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """(cost [N], posterior [T, N, C]) of log-probabilities [T, N, C] and int64 labels [N, S] or [all].
+    """(cost [N], posterior [T, N, C]) of log-probabilities [T, N, C] and integer labels [N, S] or [all].
 
     A negative blank counts from the last class.
     """

@@ -1,0 +1,71 @@
+"""CTC: what the dialects add to the negative log-likelihood of a label over its alignments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphloss import dtypes, ops
+from graphloss.errors import AttrError, DtypeError, ShapeError
+from graphloss.ir.tensor import Tensor
+from graphloss.losses import checks
+
+
+def zero_where_impossible(cost: Tensor) -> Tensor:
+    """The cost, 0 with gradient 0 for a label that has no alignment."""
+    return ops.where(cost == math.inf, 0.0, cost)
+
+
+def per_frame_gradient(cost: Tensor, frames: Tensor) -> Tensor:
+    """The finite cost, with its gradient divided by the number of frames of the sample."""
+    value = ops.detach(cost)
+    return value + (cost - value) / ops.cast(ops.maximum(frames, 1), cost.type.dtype)
+
+
+def leading(labels: Tensor, padding: int) -> Tensor:
+    """How many labels of each row [N, S] stand before the first `padding`: int64 [N]."""
+    rows, width = labels.type.shape
+    place = ops.iota((1, width), 1)
+    before = ops.where(labels == padding, ops.broadcast_to(place, (rows, width)), ops.size((width,)))
+    # a column of the width itself, so that a row of no labels has a least element too
+    last = ops.broadcast_to(ops.size((width,)), (rows, 1))
+    return ops.reduce_min(ops.concat([before, last], 1), (1,))
+
+
+def lengths(value: object, n: Tensor, axis: int, name: str, where: str) -> Tensor:
+    """Integer lengths [N] for the samples along `axis` of `n`: a tensor [N], [N, 1] or 0-d for one, or numbers."""
+    if isinstance(value, (list, tuple)) or (isinstance(value, int) and not isinstance(value, bool)):
+        found = literal_lengths(value, name, where)
+    else:
+        found = checks.tensor(value, name, where)
+    if not dtypes.is_int(found.type.dtype):
+        raise DtypeError(f"{where}: {name} are integers", "int64 or int32", found.type.dtype)
+    if found.type.rank == 0:
+        found = ops.unsqueeze(found, (0,))
+    if found.type.rank == 2 and found.type.shape[1] == 1:
+        found = ops.squeeze(found, (1,))
+    batch = n.type.shape[axis]
+    if found.type.rank != 1 or not (checks.may_be_equal(found.type.shape[0], batch) or found.type.shape[0] == batch):
+        raise ShapeError(f"{where}: there is one of {name} per sample", f"[{batch}]", checks.shape_text(found))
+    return found
+
+
+def literal_lengths(value: int | Sequence[object], name: str, where: str) -> Tensor:
+    """Lengths that are written down, as a constant."""
+    items = [value] if isinstance(value, int) else list(value)
+    for item in items:
+        if isinstance(item, bool) or not isinstance(item, (int, np.integer)):
+            raise AttrError(f"{where}: {name} are integers", "integers", repr(value))
+    return ops.literal(np.array(items, np.int64))
+
+
+def blank_class(blank: object, n: Tensor, where: str) -> int:
+    """`blank` if it is a class along the last axis of `n`."""
+    classes = n.type.shape[-1]
+    if isinstance(blank, bool) or not isinstance(blank, int):
+        raise AttrError(f"{where}: blank is the index of a class", "an integer", repr(blank))
+    if blank < 0 or (isinstance(classes, int) and blank >= classes):
+        raise AttrError(f"{where}: blank is none of the classes", f"an index in [0, {classes})", blank)
+    return blank

@@ -1,0 +1,88 @@
+"""Losses of sequences under PyTorch's names: CTC."""
+
+from __future__ import annotations
+
+from graphloss import dtypes, ops
+from graphloss.errors import AttrError, DtypeError, ShapeError
+from graphloss.ir.tensor import Tensor
+from graphloss.losses import checks, ctc
+from graphloss.losses.reduction import check_reduction, reduced
+
+
+@checks.located
+def ctc_loss(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: object,
+    target_lengths: object,
+    blank: int = 0,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+) -> Tensor:
+    """−ln Σ Π_t p_t of all paths that become the target once repeats are merged and blanks dropped.
+
+    The gradient by log_probs is the exact one: minus the posterior of each class at each frame; behind log_softmax,
+    softmax − posterior. A target that needs more frames than there are costs inf, with a gradient of NaN at its frames.
+
+    Args:
+        log_probs: (T, N, C), or (T, C) for one sample.
+        targets: integers (N, S), of which each row begins with its target; or all targets one after the other, (ΣS,).
+            None of them is the blank. (S,) for one sample.
+        input_lengths: frames of each sample, at most T: a tensor (N,), or a tuple of integers.
+        target_lengths: the same for targets.
+        blank: the class that stands for no symbol.
+        reduction: "mean" divides each loss by the length of its target (1 if it is empty) and averages; "sum"; "none".
+        zero_infinity: an infinite loss becomes 0, with a gradient of 0.
+
+    Returns:
+        0-d, or (N,) for "none" (0-d for one sample).
+
+    Raises:
+        LabelError (in the run): a length or a target out of range, with its sample and place.
+        AttrError, ShapeError, DtypeError, ArgumentTypeError: at the call.
+
+    Source:
+        Graves, Fernández, Gomez and Schmidhuber, Connectionist temporal classification, 2006;
+        torch.nn.functional.ctc_loss.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     p = gl.dygraph.to_variable(np.log(np.full((3, 1, 2), 0.5)))
+        ...     y = gl.dygraph.to_variable(np.array([[1]]))
+        ...     float(np.exp(-gl.nn.functional.ctc_loss(p, y, (3,), (1,)).numpy()).round(6))  # 6 of 8 paths
+        0.75
+    """
+    where = "ctc_loss"
+    check_reduction(reduction)
+    x, y = checks.tensor(log_probs, "log_probs", where), checks.tensor(targets, "targets", where)
+    checks.require_float(x, where, "log_probs")
+    if not dtypes.is_int(y.type.dtype):
+        raise DtypeError(f"{where}: targets are classes", "int64 or int32", y.type.dtype)
+    if not isinstance(zero_infinity, bool):
+        raise AttrError(f"{where}: zero_infinity is True or False", got=repr(zero_infinity))
+    if x.type.rank not in (2, 3):
+        raise ShapeError(f"{where}: log_probs are neither (T, N, C) nor (T, C)", "rank 2 or 3", checks.shape_text(x))
+    single = x.type.rank == 2
+    if y.type.rank not in (1, 2):
+        raise ShapeError(f"{where}: targets are neither (N, S) nor (sum of S,)", "rank 1 or 2", checks.shape_text(y))
+    if single:
+        x = ops.unsqueeze(x, (1,))
+        y = ops.unsqueeze(y, (0,)) if y.type.rank == 1 else y
+    if y.type.rank == 2 and not _one_each(y, x):
+        raise ShapeError(
+            f"{where}: there is one row of targets per sample", f"[{x.type.shape[1]}, S]", checks.shape_text(y)
+        )
+    frames = ctc.lengths(input_lengths, x, 1, "input_lengths", where)
+    sizes = ctc.lengths(target_lengths, x, 1, "target_lengths", where)
+    cost, _ = ops.ctc(x, y, frames, sizes, ctc.blank_class(blank, x, where))
+    if zero_infinity:
+        cost = ctc.zero_where_impossible(cost)
+    if reduction == "mean":
+        cost = cost / ops.cast(ops.maximum(sizes, 1), cost.type.dtype)
+    return ops.squeeze(cost, (0,)) if single and reduction == "none" else reduced(cost, reduction)
+
+
+def _one_each(targets: Tensor, x: Tensor) -> bool:
+    a, b = targets.type.shape[0], x.type.shape[1]
+    return a == b or checks.may_be_equal(a, b)
