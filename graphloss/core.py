@@ -46,3 +46,4 @@ class VarDesc:
         FP16: Final = "float16"
         FP32: Final = "float32"
         FP64: Final = "float64"
+        LOD_TENSOR: Final = "lod_tensor"  # what all variables are; `layers.data` takes it as its type

@@ -27,7 +27,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "passes schedule",
         "codegen",
         "runtime",
-        "layers nn gluon optimizer initializer regularizer clip param_attr io metrics core framework dygraph inspect function",
+        "layers nn gluon optimizer initializer regularizer clip param_attr io metrics core framework dygraph inspect "
+        "function",
         "integrations cli",
         "__init__ __main__",
     )

@@ -16,7 +16,7 @@ from graphloss.ir.parameter import Parameter
 from graphloss.ir.tensor import Tensor
 from graphloss.ir.tensor import cast as cast_tensor
 from graphloss.ir.variable import Variable
-from graphloss.layers.helper import layer_function, make_parameter
+from graphloss.layers.helper import into, layer_function, make_parameter
 from graphloss.losses import checks
 from graphloss.param_attr import ParamAttr
 
@@ -41,7 +41,7 @@ def fill_constant(
     shape: Sequence[int], dtype: object, value: float | int | bool, force_cpu: bool = False, out: Variable | None = None
 ) -> Tensor:
     """`value` everywhere; with `out`, that Variable is written."""
-    return _into(out, ops.fill(tuple(shape), value, dtypes.canonical(dtype)))
+    return into(out, ops.fill(tuple(shape), value, dtypes.canonical(dtype)))
 
 
 @layer_function
@@ -59,13 +59,13 @@ def zeros(shape: Sequence[int], dtype: object, force_cpu: bool = False) -> Tenso
 @layer_function
 def ones_like(x: Tensor, out: Variable | None = None) -> Tensor:
     """1 everywhere, in the shape and dtype of x."""
-    return _into(out, ops.ones_like(x))
+    return into(out, ops.ones_like(x))
 
 
 @layer_function
 def zeros_like(x: Tensor, out: Variable | None = None) -> Tensor:
     """0 everywhere, in the shape and dtype of x."""
-    return _into(out, ops.zeros_like(x))
+    return into(out, ops.zeros_like(x))
 
 
 @layer_function
@@ -76,10 +76,10 @@ def assign(input: Tensor | np.ndarray[tuple[int, ...], np.dtype[np.generic]], ou
         ArgumentTypeError: neither a Variable nor an array.
     """
     if isinstance(input, Tensor):
-        return _into(output, ops.assign(input))
+        return into(output, ops.assign(input))
     if not isinstance(input, np.ndarray):
         raise ArgumentTypeError("assign copies a Variable or an array", "Variable or ndarray", type(input).__name__)
-    return _into(output, ops.literal(input))
+    return into(output, ops.literal(input))
 
 
 @layer_function
@@ -166,10 +166,3 @@ def create_global_var(
     startup = default_startup_program().global_block()
     Constant(value)(startup.create_var(name, shape, element, persistable=True), startup)
     return default_main_program().global_block().create_var(name, shape, element, persistable=True, stop_gradient=True)
-
-
-def _into(out: Variable | None, value: Tensor) -> Tensor:
-    if out is None:
-        return value
-    default_main_program().current_block().write(out, value)
-    return out

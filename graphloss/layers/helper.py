@@ -8,7 +8,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from graphloss import ops
-from graphloss.errors import AttrError
+from graphloss.errors import ArgumentTypeError, AttrError
 from graphloss.initializer import Constant, Initializer, Xavier
 from graphloss.ir import unique_name
 from graphloss.ir.context import Layer
@@ -16,6 +16,7 @@ from graphloss.ir.context import layer as layer_context
 from graphloss.ir.defaults import default_main_program, default_startup_program
 from graphloss.ir.parameter import Parameter
 from graphloss.ir.tensor import Tensor
+from graphloss.ir.variable import Variable
 from graphloss.losses import checks
 from graphloss.param_attr import ParamAttr
 
@@ -58,6 +59,17 @@ def activated(x: Tensor, act: str | None) -> Tensor:
 def as_vector(scalar: Tensor) -> Tensor:
     """A 0-d value as this dialect has scalars: of shape [1]."""
     return ops.unsqueeze(scalar, (0,)) if scalar.type.rank == 0 else scalar
+
+
+def into(out: object, value: Tensor) -> Tensor:
+    """`value`; where `out` is a variable of a program, that is written and returned instead."""
+    if out is None:
+        return value
+    if not isinstance(out, Variable):
+        what = "a result is written to a variable of a program"
+        raise ArgumentTypeError(what, "Variable or None", type(out).__name__, hint="use what the function returns")
+    default_main_program().current_block().write(out, value)
+    return out
 
 
 def make_parameter(

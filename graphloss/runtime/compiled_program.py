@@ -61,14 +61,15 @@ class CompiledProgram:
     """A program with its own compile options; `Executor.run` takes it wherever it takes a Program.
 
     Raises:
-        ArgumentTypeError: `program` is not a Program, `build_strategy` no BuildStrategy.
+        ArgumentTypeError: `program_or_graph` is not a Program, `build_strategy` no BuildStrategy.
     """
 
-    def __init__(self, program: Program, build_strategy: BuildStrategy | None = None) -> None:
-        if not isinstance(program, Program):
-            raise ArgumentTypeError("CompiledProgram takes a Program", expected="Program", got=type(program).__name__)
+    def __init__(self, program_or_graph: Program, build_strategy: BuildStrategy | None = None) -> None:
+        if not isinstance(program_or_graph, Program):
+            got = type(program_or_graph).__name__
+            raise ArgumentTypeError("CompiledProgram takes a Program", expected="Program", got=got)
         _check(build_strategy, BuildStrategy)
-        self.program = program
+        self.program = program_or_graph
         self._build = build_strategy or BuildStrategy()
         self._execution = ExecutionStrategy()
         self._parallel = False

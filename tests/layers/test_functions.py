@@ -11,6 +11,7 @@ import pytest
 
 import graphloss as gl
 from graphloss import layers as L
+from graphloss import ops
 from graphloss.errors import ArgumentTypeError, AttrError, GraphlossError, ShapeError, UnsupportedError
 from tests.losses.runners import RUNNERS, Runner
 
@@ -50,6 +51,10 @@ TABLE: dict[str, tuple[Call, tuple[Any, ...], Any]] = {
     "equal to a number": (lambda x: L.equal(x, 2.0), (V4,), V4 == 2),
     "logic": (lambda x, y: L.logical_or(L.logical_not(x), L.logical_xor(x, y)), (A > 0, B > 1), ~(A > 0) | (B < 1)),
     "where": (lambda x, y: L.where(x > 0.0, x, y), (A, B), np.where(A > 0, A, B)),
+    "places": (lambda x: L.where(x > 0.5), (A,), np.argwhere(A > 0.5)),
+    "places of a vector": (lambda x: L.where(x > 0.0), (V3,), np.argwhere(V3 > 0)),
+    "places of nothing": (lambda x: L.where(x > 9.0), (A,), np.zeros((0, 3), np.int64)),
+    "no elements at all": (lambda x: L.where(x > 0.0), (A[:, :0],), np.zeros((0, 3), np.int64)),
     "sums": (lambda x, y: L.sums([x, y, x]), (A, B), A + B + A),
     "sum of a list": (lambda x, y: L.sum([x, y]), (A, B), A + B),
     "reduce_sum": (L.reduce_sum, (A,), [A.sum()]),
@@ -202,12 +207,44 @@ def test_random_numbers_follow_the_seed(random: Call) -> None:
     assert np.any(first[0] != other[0])
 
 
+def test_results_are_written_to_variables() -> None:
+    main = gl.Program()
+    with gl.program_guard(main):
+        x, y = gl.data("x", [None]), gl.data("y", [None])
+        flags = [L.fill_constant([3], "bool", False) for _ in range(4)]
+        total = L.fill_constant([3], "float32", 0.0)
+        got = [
+            L.less_than(x, y, cond=flags[0]),
+            L.equal(x, y, cond=flags[1]),
+            L.logical_or(flags[0], flags[1], out=flags[2]),
+            L.logical_not(flags[1], out=flags[3]),
+            L.sums([x, y], out=total),
+        ]
+    assert all(a is b for a, b in zip(got, [*flags, total], strict=True))
+    feed = {"x": np.array([1, 2, 3], "float32"), "y": np.array([2, 2, 2], "float32")}
+    found = gl.Executor().run(main, feed=feed, fetch_list=[*flags, total])
+    assert [f.tolist() for f in found] == [
+        [True, False, False], [False, True, False], [True, True, False], [True, False, True], [3, 4, 5],
+    ]  # fmt: skip
+
+
+def test_places_of_a_free_shape() -> None:
+    main = gl.Program()
+    with gl.program_guard(main):
+        places = L.where(gl.data("x", [None, None]) > 0.0)
+    for shape in ((3, 4), (1, 7), (0, 2), (2, 0)):
+        x = np.random.default_rng(1).normal(size=shape).astype("float32")
+        np.testing.assert_array_equal(gl.Executor().run(main, {"x": x}, [places])[0], np.argwhere(x > 0))
+
+
 REFUSED: list[tuple[str, Call, type[GraphlossError], str]] = [
     ("axis of elementwise", lambda x, y: L.elementwise_add(x, y, axis=3), ShapeError, "axis"),
     ("activation", lambda x, y: L.elementwise_add(x, x, act="magic"), AttrError, "magic"),
     ("shapes", lambda x, y: L.elementwise_add(x, y), ShapeError, "broadcast"),
-    ("cond", lambda x, y: L.less_than(x, x, cond=y), ArgumentTypeError, "cond"),
-    ("where of one", lambda x, y: L.where(x > 0.0), ArgumentTypeError, "where"),
+    ("cond", lambda x, y: L.less_than(x, x, cond=3), ArgumentTypeError, "written to a variable"),
+    ("cond of another type", lambda x, y: L.equal(x, x, cond=y), GraphlossError, "expected"),
+    ("where of one", lambda x, y: L.where(x > 0.0, x), ArgumentTypeError, "where"),
+    ("places of a scalar", lambda x, y: L.where(ops.reduce_any(x > 0.0)), ShapeError, "where"),
     ("no sums", lambda x, y: L.sums([]), ArgumentTypeError, "sums"),
     ("clip bounds", lambda x, y: L.clip(x, 1.0, 0.0), AttrError, "min"),
     ("reshape", lambda x, y: L.reshape(x, [5, 5]), ShapeError, "elements"),
