@@ -24,7 +24,7 @@ from graphloss.ir.opdef import OpDef, freeze, get
 from graphloss.ir.operator import DERIVATIVES, Operator, Write
 from graphloss.ir.parameter import Parameter
 from graphloss.ir.printer import call_text, op_text, statement_text, type_text
-from graphloss.ir.sequences import check_level
+from graphloss.ir.sequences import check_divisible, check_level, declare
 from graphloss.ir.slots import Slots, arguments, results
 from graphloss.ir.tensor import Tensor
 from graphloss.ir.types import TensorType
@@ -92,7 +92,8 @@ class Block:
     ) -> Variable:
         """A new variable; without shape and dtype it gets them from the first op that writes it.
 
-        A name that exists with equal properties gives the variable there is.
+        A name that exists with equal properties gives the variable there is. An input with a `lod_level` brings the
+        variables of its offsets.
 
         Raises:
             AttrError: the name exists with other properties, or is empty.
@@ -101,9 +102,11 @@ class Block:
         if name is None:
             name = self._unused("_generated_var")
         self._check_name(name)
+        lod_level, persistable = check_level(lod_level, name), bool(persistable)
+        if is_data and lod_level:
+            check_divisible(name, shape, lod_level)
         if type is None and shape is not None:
             type = TensorType("float32" if dtype is None else dtypes.canonical(dtype), self._shape(name, shape))
-        lod_level, persistable = check_level(lod_level, name), bool(persistable)
         old = self.vars.get(name)
         if old is not None:
             self._check_same(old, type, lod_level, persistable)
@@ -118,7 +121,10 @@ class Block:
             lod_level=lod_level,
             location=user_location(),
         )
-        return self._add(made)
+        self._add(made)
+        if is_data:
+            declare(made)
+        return made
 
     def create_parameter(
         self,

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from graphloss import dtypes
 from graphloss.errors import ArgumentTypeError
 from graphloss.ir.defaults import default_main_program
-from graphloss.ir.sequences import check_divisible, check_level, declare
 from graphloss.ir.variable import Variable
 
 
@@ -76,7 +75,4 @@ def _declared(name: str, shape: Sequence[int | None], dtype: object, lod_level: 
     except ArgumentTypeError as error:
         raise error.with_op(f"data({name!r})") from None
     block = default_main_program().global_block()
-    check_divisible(name, shape, check_level(lod_level, name))
-    var = block.create_var(name, shape, element, lod_level=lod_level, stop_gradient=stop_gradient, is_data=True)
-    declare(var)
-    return var
+    return block.create_var(name, shape, element, lod_level=lod_level, stop_gradient=stop_gradient, is_data=True)

@@ -208,11 +208,10 @@ class _Parser:
             raise self._error(self._words[self._at - 1], f"%{rows} has no rows", "a rank above 0")
         self._mark("=")
         place = self._word
-        offsets = self.values()
-        for type in (self._out.types[n] for n in offsets):
+        self._out.sequences[rows] = self.values()
+        for type in map(self._out.types.__getitem__, self._out.sequences[rows]):
             if type.dtype != "int64" or type.rank != 1:
                 raise self._error(place, "offsets are a vector of integers", "i64[S+1]", type_text(type))
-        self._out.sequences[rows] = offsets
 
     def _write(self) -> str:
         target = self._expect("value", "what is written").text

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 OFFSETS_SUFFIX: Final = "@LOD"
 
 
-def check_divisible(name: str, shape: Sequence[int | None], lod_level: int) -> None:
+def check_divisible(name: str, shape: Sequence[int | None] | None, lod_level: int) -> None:
     """ShapeError if the first dimension of a variable with sequences is not one known at run time only."""
-    if lod_level and (not shape or shape[0] not in (None, -1)):
+    if not shape or shape[0] not in (None, -1):
         raise ShapeError(
             f"{name!r} is declared with lod_level={lod_level}", "a first dimension None, the number of all rows",
-            f"shape {list(shape)}", hint="a plain array has lod_level=0",
+            f"shape {shape}", hint="a plain array has lod_level=0",
         )  # fmt: skip
 
 

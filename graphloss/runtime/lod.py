@@ -273,11 +273,15 @@ class Carried:
     """Which fetches carry sequences in a run with these feeds, and what must be fetched besides for their offsets."""
 
     def __init__(self, program: Program, fetches: Sequence[Variable | str], feeds: Mapping[str, object]) -> None:
+        key = ("levels", *fetches)
+        known = program.compiled.get(key)
+        if not isinstance(known, list):
+            known = [levels(program.var(f) if isinstance(f, str) else f) for f in fetches]
+            program.compiled[key] = known
         variables = program.global_block().vars
         self.names: list[tuple[str, ...]] = []
         self.extra: list[str] = []
-        for fetch in fetches:
-            found = levels(program.var(fetch) if isinstance(fetch, str) else fetch)
+        for found in known:
             if any(variables[n].is_data and n not in feeds for n in found):
                 found = ()  # fed as a plain array
             self.names.append(found)
