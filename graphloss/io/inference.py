@@ -14,6 +14,7 @@ from graphloss.ir.mode import ProgramMode
 from graphloss.ir.parser import parse_graph
 from graphloss.ir.printer import print_graph
 from graphloss.ir.program import Program
+from graphloss.ir.sequences import levels
 from graphloss.ir.tensor import current
 from graphloss.ir.variable import Variable
 from graphloss.runtime.arguments import state_of
@@ -100,22 +101,27 @@ def _check_list(values: object, kind: type, what: str) -> None:
 
 
 def _text(program: Program, feeds: Sequence[str], targets: Sequence[Variable]) -> str:
-    """The graph of the targets, without writes, whose inputs are `feeds` in their order."""
+    """The graph of the targets, without writes, whose inputs are `feeds` in their order, then the offsets of these."""
     inputs = [program.var(name) for name in feeds]
     for var in inputs:
         if not var.is_data:
             raise FeedError(f"{var.name!r} is no input of the program", "a variable made by data()", where=var.location)
-    snapshot = program.clone(for_test=True).snapshot([v.name for v in targets])
+    inputs += [program.var(name) for v in tuple(inputs) for name in levels(v)]
+    divisions = [name for v in targets for name in levels(v) if not program.var(name).is_data]
+    snapshot = program.clone(for_test=True).snapshot([*(v.name for v in targets), *divisions])
     # read back, it is a program without the writes; a snapshot of that has only what the targets need
     small = Program.parse_from_string(print_graph(replace(snapshot, writes=()))).snapshot(snapshot.fetches)
-    absent = [name for name in small.feeds if name not in feeds]
+    names = dict.fromkeys(v.name for v in inputs)
+    absent = [name for name in small.feeds if name not in names]
     if absent:
         raise FeedError(
             f"the targets need the input {absent[0]!r}, which is not in feeded_var_names",
             expected=", ".join(small.feeds), got=", ".join(feeds) or "none", where=program.var(absent[0]).location,
         )  # fmt: skip
     types = {**{v.name: v.type for v in inputs}, **small.types}
-    return print_graph(replace(small, feeds=tuple(dict.fromkeys(feeds)), types=types))
+    sequences = tuple((n, o) for n, o in program.sequences.items() if types.keys() >= {n, *o})
+    fetches = small.fetches[: len(targets)]
+    return print_graph(replace(small, feeds=tuple(names), types=types, fetches=fetches, sequences=sequences))
 
 
 def load_inference_model(
@@ -146,4 +152,5 @@ def load_inference_model(
     program = Program.parse_from_string(text)
     kept = [v for v in program.list_vars() if v.persistable]
     set_values(kept, read_values(folder, params_filename, [v.name for v in kept]))
-    return program, list(graph.feeds), [program.var(name) for name in graph.fetches]
+    offsets = {name for _, names in graph.sequences for name in names}
+    return program, [n for n in graph.feeds if n not in offsets], [program.var(name) for name in graph.fetches]

@@ -87,7 +87,7 @@ def _divided(program: Program) -> Iterator[tuple[Dim, tuple[str, ...]]]:
 def owner(program: Program, offsets: str) -> str | None:
     """The name of the data variable that was declared with these offsets; None where an op made them."""
     variables = program.global_block().vars
-    return next((n for n, v in variables.items() if v.declared_lod_level and offsets in levels(v)), None)
+    return next((n for n, names in program.sequences.items() if offsets in names and variables[n].is_data), None)
 
 
 def check_level(lod_level: object, name: str) -> int:

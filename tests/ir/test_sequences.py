@@ -150,6 +150,9 @@ def test_text_and_back(main: gl.Program) -> None:
     assert levels_of(again) == levels_of(main)
     assert again.sequences == main.sequences
     assert "sequences %x = %x@LOD@LOD, %x@LOD" in str(main)
+    with gl.program_guard(again):
+        assert gl.data("x", [None, 4], lod_level=2) is again.var("x")
+    assert str(again) == str(main)
     verify(again.snapshot([again.global_block().ops[-1].output_arg_names[0]]))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -349,6 +350,23 @@ def test_sizes_that_only_a_run_tells_have_symbols_of_their_own() -> None:
     x_fed = gl.create_lod_tensor(np.array([[-1, 0.5], [3, 3], [-9, 0]], "float32"), [[1, 2]])
     out = gl.Executor().run(again, {"x": x_fed}, [first.name, second.name, third], return_numpy=False)
     assert [t.lod() for t in out] == [[[0, 0, 1]], [[0, 1, 2]], [[0, 0, 1]]]
+
+
+def test_inference_models_keep_the_sequences(tmp_path: Path) -> None:
+    main, scope, exe = gl.Program(), gl.Scope(), gl.Executor()
+    with gl.program_guard(main, gl.Program()), gl.scope_guard(scope):
+        x = gl.data("x", [None, 2], lod_level=1)
+        label = gl.data("label", [None, 2], lod_level=1)
+        double, kept = x * 2.0, above_zero(x + label)
+        gl.io.save_inference_model(str(tmp_path), ["label", "x"], [double, kept], exe, main)
+        program, names, targets = gl.io.load_inference_model(str(tmp_path), exe)
+    assert names == ["label", "x"]
+    fed = {"x": gl.create_lod_tensor(rows(3), [[1, 2]]), "label": gl.create_lod_tensor(-rows(3) + 1, [[1, 2]])}
+    want = exe.run(main, fed, [double, kept], return_numpy=False)
+    got = exe.run(program, fed, targets, return_numpy=False)
+    for a, b in zip(got, want, strict=True):
+        assert a.lod() == b.lod() != []
+        np.testing.assert_array_equal(np.array(a), np.array(b))
 
 
 # -- scopes
