@@ -98,6 +98,8 @@ from graphloss.ops.stable import (
 )
 from graphloss.ops.structured.ctc import ctc
 from graphloss.ops.unary import (
+from graphloss.ops.structured.ctc_beam import ctc_beam_search
+from graphloss.ops.structured.edit_distance import edit_distance
     abs,
     acos,
     asin,
@@ -157,10 +159,12 @@ __all__ = [
     "cosh",
     "ctc",
     "cumsum",
+    "ctc_beam_search",
     "detach",
     "digamma",
     "div",
     "elu",
+    "edit_distance",
     "equal",
     "erf",
     "exp",

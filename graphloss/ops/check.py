@@ -53,6 +53,13 @@ def range_error(
     )
 
 
+def refuse(variable: str, values: Array, wrong: Array, expected: str) -> None:
+    """The error of the first of `values` that is wrong, if there is one."""
+    if wrong.any():
+        place = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+        raise range_error(variable, place, int(values[place]), expected)
+
+
 def interval_text(low: float, high: float) -> str:
     left = f"({low:g}" if low == -math.inf else f"[{low:g}"
     return f"{left}, {high:g}{')' if high == math.inf else ']'}"

@@ -20,7 +20,7 @@ from graphloss.ir.opdef import Array, Attrs, AttrSpec, OpDef, Sample, Types, reg
 from graphloss.ir.tensor import Tensor, apply
 from graphloss.ir.types import TensorType
 from graphloss.ops import rules
-from graphloss.ops.check import range_error
+from graphloss.ops.check import refuse
 from graphloss.ops.define import quiet
 from graphloss.ops.structured import wide
 from graphloss.ops.structured.wide import NOTHING, Wide
@@ -270,13 +270,13 @@ def _padded(labels: Array, lengths: Array, T: int, C: int, frames: Array, blank:
     """The labels as a matrix, with class 0 behind their ends; an error for what the nest would report first."""
     packed = labels.ndim == 1
     wrong: Array
-    _refuse("input_lengths", frames, (frames < 0) | (frames > T), _FRAMES.format(T=T))
+    refuse("input_lengths", frames, (frames < 0) | (frames > T), _FRAMES.format(T=T))
     if packed:
         clipped = np.clip(lengths, 0, labels.size)
         wrong = (lengths < 0) | (lengths > labels.size - (np.cumsum(clipped) - clipped))
         if not wrong.any() and lengths.size:
             wrong[-1] = lengths.sum() != labels.size
-        _refuse("label_lengths", lengths, wrong, _PACKED.format(S=labels.size))
+        refuse("label_lengths", lengths, wrong, _PACKED.format(S=labels.size))
         width = int(lengths.max(initial=0))
         starts = np.cumsum(lengths) - lengths
         places = starts[:, None] + np.arange(width)
@@ -284,20 +284,13 @@ def _padded(labels: Array, lengths: Array, T: int, C: int, frames: Array, blank:
         matrix = np.where(used, labels[np.where(used, places, 0)], 0) if labels.size else np.zeros(used.shape, int)
     else:
         S = labels.shape[1]
-        _refuse("label_lengths", lengths, (lengths < 0) | (lengths > S), _LENGTH.format(S=S))
+        refuse("label_lengths", lengths, (lengths < 0) | (lengths > S), _LENGTH.format(S=S))
         used, matrix = np.arange(S) < lengths[:, None], labels
     wrong = used & ((matrix < 0) | (matrix >= C) | (matrix == blank))
     if packed:
-        _refuse("labels", labels, wrong[used], _SYMBOL.format(C=C))
-    _refuse("labels", matrix, wrong, _SYMBOL.format(C=C))
+        refuse("labels", labels, wrong[used], _SYMBOL.format(C=C))
+    refuse("labels", matrix, wrong, _SYMBOL.format(C=C))
     return np.where(used, matrix, 0)
-
-
-def _refuse(name: str, values: Array, wrong: Array, expected: str) -> None:
-    """The error of the first wrong value, if there is one."""
-    if wrong.any():
-        place = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
-        raise range_error(name, place, int(values[place]), expected)
 
 
 # -- the op ----------------------------------------------------------------------------------------------------------
