@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from graphloss.ir.dims import Dim
 from graphloss.ir.scalar import EXPENSIVE, FUNCTIONS
+from graphloss.schedule import layout
 from graphloss.schedule.kernel import Buffer
 from graphloss.schedule.stages import Frame, Place, Staged
 from graphloss.schedule.values import Call, Checked, Constant, Extent, Position, Read, Reduction, Root, Value
@@ -108,22 +109,38 @@ class Grouping:
         return self.s.atoms[v.id]
 
     def _merge(self, groups: list[Group]) -> list[Group]:
-        """Frameless groups join a framed one that loads the same memory, if they load any, and has their loops."""
-        framed = [g for g in groups if g.frame is not None]
-        result = list(framed)
-        for g in groups:
-            if g.frame is not None:
-                continue
+        """Frameless groups join one that loads the same memory, if they load any, and has their loops: as its rows or
+        its elements."""
+        homes = [g for g in groups if g.frame is not None]
+        loose = sorted((g for g in groups if g.frame is None), key=lambda g: -len(self._domain(g)))
+        for g in loose:
             atoms = self._domain(g)
-            home = next(
-                (f for f in framed if f.frame and atoms in (f.frame.outer, f.frame.atoms) and self._share(f, g)), None
-            )
+            home = next((f for f in homes if self._share(f, g) and self._takes(f, g, atoms)), None)
             if home is None:
-                result.append(g)
+                homes.append(g)
             else:
                 home.roots += g.roots
                 home.partials.update(g.partials)
-        return result
+        return homes
+
+    def _takes(self, home: Group, g: Group, atoms: frozenset[int]) -> bool:
+        """Whether the loops over `atoms` are loops of `home`; a frameless one becomes rows of them where it can."""
+        if home.frame is not None:
+            return atoms in (home.frame.outer, home.frame.atoms)
+        around = self._domain(home)
+        if not atoms < around or not self._reads(g):
+            return False
+        frame = Frame(atoms, around - atoms)
+        values = self._below(home) + self._below(g)
+        accesses = [self.s.lowered.atoms.strides(x.strides) for x in (*home.roots, *g.roots)]
+        accesses += [self.s.lowered.atoms.strides(v.strides) for v in values if isinstance(v, (Read, Position))]
+        try:
+            rows = layout.choose(around, frame, accesses, self.s.lowered.atoms.sizes)
+        except layout.RowSplit:
+            return False
+        if rows.outer:
+            home.frame = frame
+        return bool(rows.outer)
 
     def _domain(self, g: Group) -> frozenset[int]:
         atoms: frozenset[int] = frozenset()
@@ -138,18 +155,17 @@ class Grouping:
         return not reads or bool(self._reads(a) & reads)
 
     def _reads(self, g: Group) -> set[str]:
+        return {v.buffer for v in self._below(g) if isinstance(v, Read)}
+
+    def _below(self, g: Group) -> list[Value]:
         stack: list[Value] = [r.value for r in g.roots] + list(g.partials.values())
-        seen: set[int] = set()
-        found: set[str] = set()
+        seen: dict[int, Value] = {}
         while stack:
             v = stack.pop()
-            if v.id in seen:
-                continue
-            seen.add(v.id)
-            if isinstance(v, Read):
-                found.add(v.buffer)
-            stack.extend(v.deps)
-        return found
+            if v.id not in seen:
+                seen[v.id] = v
+                stack.extend(v.deps)
+        return list(seen.values())
 
     # --- closure
 

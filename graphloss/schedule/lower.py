@@ -10,7 +10,7 @@ from graphloss.ir import forms
 from graphloss.ir.dims import Dim
 from graphloss.ir.graph import Op
 from graphloss.ir.loop_live import checks, without
-from graphloss.ir.loops import GIVEN, INPUT, MADE, OUTPUT, SCRATCH, Nest
+from graphloss.ir.loops import GIVEN, INPUT, MADE, OUTPUT, SCRATCH, SHARED, Nest
 from graphloss.ir.opdef import get
 from graphloss.ir.printer import op_text
 from graphloss.ir.scalar import Expr, arg
@@ -122,8 +122,9 @@ class Lowering(Views):
         for array in nest.arrays:
             if array.kind == OUTPUT:
                 buffers[array.name] = self.buffer(types[array.name][1], "temp", None)
-            elif array.kind == SCRATCH:
-                shape = (chunks, *(dimension(n, sizes) for n in array.shape))
+            elif array.kind in (SCRATCH, SHARED):
+                shape = tuple(dimension(n, sizes) for n in array.shape)
+                shape = (chunks, *shape) if array.kind == SCRATCH else shape
                 buffers[array.name] = self.buffer(TensorType(array.dtype, shape), "temp", None)
         made = [a for a in nest.of_kind(*MADE) if types[a.name][0] not in self.out.in_place]
         outputs = tuple(buffers[a.name] for a in made)
@@ -215,11 +216,19 @@ class Lowering(Views):
         buffer = self.buffer(out, "temp", None)
         steps = row_major(out.shape)
         offset: Dim = 0
+        self.side_by_side([self.refs[n] for n in op.inputs], [self.shape(n) for n in op.inputs], form.axis)
         for name in op.inputs:
             shape = self.shape(name)
             self.store(self.refs[name], buffer, shape, offset, steps)
             offset = d.add(offset, d.mul(shape[form.axis], steps[form.axis]))
         return self.read(buffer, out.shape)
+
+    def side_by_side(self, parts: list[Ref], shapes: list[tuple[Dim, ...]], axis: int) -> None:
+        """Lets the parts of a concatenation share their loops, where they can: parts of equal width are one kernel."""
+        slots: list[tuple[int, ...] | None] = [None] * (len(shapes[0]) - 1)
+        for ref, shape in zip(parts, shapes, strict=True):
+            rest = shape[:axis] + shape[axis + 1 :]
+            self.align(slots, Ref(ref.value, ref.dims[:axis] + ref.dims[axis + 1 :]), rest, rest)
 
     def reduce(self, op: Op, ref: Ref, form: forms.Reduce, out: TensorType) -> Ref:
         over = tuple(a for axis in form.axes for a in ref.dims[axis])
@@ -265,9 +274,9 @@ class Lowering(Views):
             strides = [
                 p for x, step in zip(ref.dims, row_major(shape), strict=True) for p in spread(self.atoms, x, step)
             ]
-            source = origin(self.graph, variable)
+            source = origin(self.written, variable)
             site = Site(
-                op_text(op, self.graph.types), source, op.loc, limit, self.shape(source), tuple(strides), interval
+                op_text(op, self.written.types), source, op.loc, limit, self.shape(source), tuple(strides), interval
             )  # fmt: skip
             self.out.sites.append(site)
             self.value(Checked(0, ref.value.dtype, (ref.value,), site=site), known)

@@ -14,6 +14,7 @@ from graphloss.ir.types import TensorType
 from graphloss.schedule.atoms import Atoms
 from graphloss.schedule.index import rebase
 from graphloss.schedule.kernel import Buffer
+from graphloss.schedule.spelling import one_spelling
 from graphloss.schedule.values import Call, Constant, Opaque, Read, Ref, Root, Site, Value
 
 
@@ -45,7 +46,8 @@ class Workspace:
     """What is known while a graph is lowered; `refs` holds what each graph value is."""
 
     def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+        self.written = graph
+        self.graph = one_spelling(graph)
         self.out = Lowered()
         self.atoms = self.out.atoms
         self.refs: dict[str, Ref] = {}

@@ -17,16 +17,13 @@ LIMIT = 1.5
 
 DIVISOR = "the labels that count are counted first: the gradient divides by their number"
 PRODUCTS = "matrix products are calls between kernels: their operands and results go through memory"
-PICKED = "the value picks one element per row, the gradient writes all"
 PAIRS = PRODUCTS + "; each pair of rows is a number"
 REASONS: dict[str, str] = {
     **dict.fromkeys(
-        ("nn.functional.cross_entropy", "nn.functional.cross_entropy of pixels", "dygraph.CrossEntropyLoss",
-         "losses.softmax_focal_loss", "losses.generalized_cross_entropy", "losses.poly1_cross_entropy",
-         "losses.capped_cross_entropy", "losses.distillation_loss with labels", "losses.arcface_loss",
-         "losses.cosface_loss", "layers.sigmoid_cross_entropy_with_logits normalize"), DIVISOR),
-    **dict.fromkeys(("nn.functional.nll_loss", "dygraph.NLLLoss"), f"{DIVISOR}; {PICKED}"),
-    "layers.cross_entropy": PICKED,
+        ("nn.functional.cross_entropy", "nn.functional.cross_entropy of pixels", "nn.functional.nll_loss",
+         "dygraph.CrossEntropyLoss", "dygraph.NLLLoss", "losses.softmax_focal_loss", "losses.poly1_cross_entropy",
+         "losses.generalized_cross_entropy", "losses.capped_cross_entropy", "losses.distillation_loss with labels",
+         "losses.arcface_loss", "losses.cosface_loss", "layers.sigmoid_cross_entropy_with_logits normalize"), DIVISOR),
     "nn.functional.multilabel_margin_loss": "pairs of classes: sums over the one, over the other and over the list",
     "layers.npair_loss": PAIRS,
     "layers.dice_loss": "sums over the classes, then over the positions; the gradient reads the labels only",

@@ -1,0 +1,114 @@
+"""What shares a kernel, and what is computed again rather than stored: by structure, and by numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graphloss import ops
+from graphloss.ir.data import data
+from graphloss.ir.tensor import Tensor
+from graphloss.ops.gradient import gradients
+from graphloss.schedule.kernel import Buffer, Kernel
+from graphloss.schedule.plan import Plan
+from tests.schedule.test_plan import big, planned
+
+
+def stored(plan: Plan, rank: int) -> list[Buffer]:
+    """Tensors of a rank that go from kernel to kernel."""
+    return [b for b in plan.buffers.values() if b.role == "temp" and len(b.shape) == rank]
+
+
+def names(kernel: Kernel) -> set[str]:
+    return {b.name for b in kernel.buffers}
+
+
+def by(loss: Tensor, *xs: Tensor) -> list[Tensor]:
+    grads = gradients([loss], list(xs))
+    assert all(g is not None for g in grads)
+    return [loss, *(g for g in grads if g is not None)]
+
+
+def test_gradients_of_slices_are_written_side_by_side(rng: np.random.Generator) -> None:
+    def build() -> list[Tensor]:
+        x = data("x", [None, 4])
+        a, b, c, d = (x[:, i] for i in range(4))
+        return by(ops.reduce_sum(ops.exp(a) * b + ops.tanh(c) - a * d), x)
+
+    plan = planned(build, {"x": rng.normal(size=(7, 4)).astype("float32")})
+    assert len(big(plan)) == 1
+    assert not stored(plan, 2), "nothing is padded"
+
+
+def test_slices_of_different_width_take_a_kernel_each(rng: np.random.Generator) -> None:
+    def build() -> list[Tensor]:
+        x, y = data("x", [None, 14]), data("y", [None], "int64")
+        scores = ops.neg(ops.pick(ops.log_softmax(x[:, :10]), y))
+        return by(ops.reduce_sum(scores) + ops.reduce_sum(ops.square(x[:, 10:])), x)
+
+    plan = planned(build, {"x": rng.normal(size=(7, 14)).astype("float32"), "y": rng.integers(0, 10, 7)})
+    assert len(big(plan)) == 2
+    assert not stored(plan, 2)
+
+
+def test_a_pick_and_the_gradient_that_writes_all_share_the_labels(rng: np.random.Generator) -> None:
+    for shape, axis in (((6, 40), 1), ((3, 5, 8), 1)):
+
+        def build(shape: tuple[int, ...] = shape, axis: int = axis) -> list[Tensor]:
+            x = data("x", [None if i != axis else n for i, n in enumerate(shape)])
+            y = data("y", [None] * (len(shape) - 1), "int64")
+            return by(ops.reduce_sum(ops.neg(ops.log(ops.pick(x, y, axis)))), x)
+
+        labels = rng.integers(0, shape[axis], [n for i, n in enumerate(shape) if i != axis])
+        plan = planned(build, {"x": rng.random(shape).astype("float32") + 0.1, "y": labels})
+        assert len(big(plan)) == 1
+
+
+def test_labels_of_another_shape_are_the_same_rows(rng: np.random.Generator) -> None:
+    """The pixels of scores and of labels are equal in number, which is all that is known of them."""
+
+    def build() -> list[Tensor]:
+        x, y = data("x", [None, 5, None, None]), data("y", [None, None, None], "int64")
+        rows = ops.reshape(ops.transpose(x, [0, 2, 3, 1]), [-1, 5])
+        return by(ops.reduce_sum(ops.neg(ops.pick(ops.log_softmax(rows), ops.reshape(y, [-1])))), x)
+
+    feeds = {"x": rng.normal(size=(2, 5, 3, 4)).astype("float32"), "y": rng.integers(0, 5, (4, 2, 3))}
+    assert len(big(planned(build, feeds))) == 1
+
+
+def test_pairs_are_not_stored(rng: np.random.Generator) -> None:
+    """Sums over either side of a matrix of pairs, whose numbers come from the rows at each use."""
+
+    def build() -> list[Tensor]:
+        x, y = data("x", [None, 6]), data("y", [None, 6])
+        gap = ops.unsqueeze(x, [2]) - ops.unsqueeze(y, [1])
+        hinge = ops.where(gap > 0.0, ops.square(gap) + ops.exp(gap), ops.zeros_like(gap) - 1.0)
+        left, right = (ops.reduce_sum(ops.square(ops.reduce_sum(hinge, axis))) for axis in (1, 2))
+        return by(left + right, x, y)
+
+    plan = planned(build, {n: rng.normal(size=(3, 6)).astype("float32") for n in "xy"})
+    assert not stored(plan, 3)
+
+
+def test_what_is_smaller_than_the_loops_is_stored(rng: np.random.Generator) -> None:
+    """One exponential per pair of rows, not one per pair and feature."""
+
+    def build() -> list[Tensor]:
+        x, y = data("x", [None, 6]), data("y", [None, 6])
+        gap = ops.unsqueeze(x, [1]) - ops.unsqueeze(y, [0])
+        near = ops.exp(ops.neg(ops.reduce_sum(ops.square(gap), 2)))
+        return [ops.reduce_sum(ops.unsqueeze(near, [2]) * gap, 1)]
+
+    plan = planned(build, {"x": rng.normal(size=(3, 6)).astype("float32"), "y": rng.normal(size=(4, 6)).astype("f4")})
+    assert len(stored(plan, 2)) == 1
+
+
+def test_a_sum_over_labels_alone_joins_the_walk_over_the_scores(rng: np.random.Generator) -> None:
+    def build() -> list[Tensor]:
+        x, t = data("x", [None, 5, None]), data("t", [None, 5, None])
+        p = ops.softmax(x, 1)
+        found, there = ops.reduce_sum(p * t, 2), ops.reduce_sum(t, 2)
+        return by(ops.reduce_sum(ops.square(found / (there + 1.0))), x)
+
+    feeds = {"x": rng.normal(size=(3, 5, 7)).astype("float32"), "t": rng.random((3, 5, 7)).astype("float32")}
+    plan = planned(build, feeds)
+    assert sum("t" in names(k) for k in big(plan)) == 2, "the sums, and the gradient"
