@@ -16,15 +16,22 @@ def drawn_classes(
 ) -> tuple[Tensor, Tensor]:
     """The labels [N, T] beside `count` different classes that all rows share, and ln Q of each entry: [N, T+S].
 
-    Q is the expected number of times that a class comes up in the draws it took to find `count` different ones, or of
-    the probability that it comes up at all, 1 − (1−P)^tries, where some draws were repetitions.
+    Q is count·P where no draw was a repetition, else the probability 1 − (1−P)^tries that a class comes up in the
+    draws that it took.
     """
-    n = label.type.shape[0]
     drawn, tries = ops.sample_log_uniform_unique(count, classes, seed, step)
-    ids = ops.concat([label, ops.broadcast_to(ops.unsqueeze(drawn, (0,)), (n, count))], 1)
+    entries = (label, ops.unsqueeze(drawn, (0,)))
+    log_q = [_log_q(ids, classes, count, tries, dtype) for ids in entries]
+    n = label.type.shape[0]
+    ids, log_q_of_ids = (ops.concat([a, ops.broadcast_to(b, (n, count))], 1) for a, b in (entries, log_q))
+    return ids, log_q_of_ids
+
+
+def _log_q(ids: Tensor, classes: int, count: int, tries: Tensor, dtype: str) -> Tensor:
     log_p = log_uniform_log_p(ids, classes, dtype)
-    seen = ops.log1mexp(cast(tries, dtype) * ops.log1p(-ops.exp(log_p)))
-    return ids, ops.where(ops.equal(tries, count), log_p + ops.log(cast(tries, dtype)), seen)
+    draws = cast(tries, dtype)
+    seen = ops.log1mexp(draws * ops.log1p(-ops.exp(log_p)))
+    return ops.where(ops.equal(tries, count), log_p + ops.log(draws), seen)
 
 
 def sampled_softmax(logits: Tensor, ids: Tensor, log_q: Tensor, true: int, remove_accidental_hits: bool) -> Tensor:
