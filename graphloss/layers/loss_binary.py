@@ -7,7 +7,8 @@ from graphloss.errors import AttrError, ShapeError
 from graphloss.ir import dims
 from graphloss.ir.tensor import Tensor, cast
 from graphloss.layers.helper import layer_function
-from graphloss.losses import binary, checks, detection
+from graphloss.losses import binary, checks
+from graphloss.losses.focal import focal_of_class
 from graphloss.losses.labels import held
 from graphloss.losses.teacher_student import teacher_student
 
@@ -132,6 +133,6 @@ def sigmoid_focal_loss(x: Tensor, label: Tensor, fg_num: Tensor, gamma: float = 
     classes = z.type.shape[1]
     y = ops.check_index(ops.where(ignored, 0, y), dims.add(classes, 1))
     positive = ops.equal(ops.unsqueeze(y - 1, (1,)), ops.iota((1, classes), 1))
-    loss = detection.sigmoid_focal(z, positive, float(gamma), float(alpha))
+    loss = focal_of_class(z, positive, float(gamma), float(alpha))
     loss = ops.where(ops.unsqueeze(ignored, (1,)), 0.0, loss)
     return loss / ops.maximum(cast(count, z.type.dtype), 1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from graphloss import dtypes
+from graphloss import dtypes, ops
 from graphloss.errors import ArgumentTypeError, AttrError, DtypeError, ShapeError
 from graphloss.ir.tensor import Tensor, cast
 from graphloss.losses import checks
@@ -36,10 +36,11 @@ def pair(
 
 
 def scores_and_mask(input: object, target: object, where: str) -> tuple[Tensor, Tensor]:
-    """As `pair`, for a target of 0 and 1 (or between): integers and bools become floats of the input's dtype."""
+    """As `pair`, for a target in [0, 1], which is checked: integers and bools become floats of the input's dtype."""
     x, y = floats(input, "input", where), checks.tensor(target, "target", where)
     checks.require_same_shape(x, y, where)
-    return pair(x, y if dtypes.is_float(y.type.dtype) else cast(y, x.type.dtype), where)
+    x, y = pair(x, y if dtypes.is_float(y.type.dtype) else cast(y, x.type.dtype), where)
+    return x, ops.check_range(y, 0, 1)
 
 
 def class_scores(logits: object, target: object, where: str) -> tuple[Tensor, Tensor, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from graphloss import ops
 from graphloss.errors import AttrError
 from graphloss.ir.tensor import Tensor
@@ -34,7 +36,7 @@ def gamma_deviance_loss(input: Tensor, target: Tensor, reduction: str = "mean") 
         0.386294
     """
     mean, y = arguments.pair(input, target, "gamma_deviance_loss")
-    return reduced(ops.tweedie_deviance(mean, y, 2.0), reduction)
+    return reduced(deviance(mean, y, 2.0), reduction)
 
 
 @checks.located
@@ -61,5 +63,10 @@ def tweedie_deviance_loss(input: Tensor, target: Tensor, power: float = 1.5, red
     p = arguments.number(power, "power", where)
     if 0.0 < p < 1.0:
         raise AttrError(f"{where}: there is no Tweedie distribution of this power", expected="<= 0 or >= 1", got=power)
-    loss = ops.square(y - mean) if p == 0.0 else ops.tweedie_deviance(mean, y, p)
-    return reduced(loss, reduction)
+    return reduced(ops.square(y - mean) if p == 0.0 else deviance(mean, y, p), reduction)
+
+
+def deviance(mean: Tensor, y: Tensor, power: float) -> Tensor:
+    """The Tweedie deviance, of numbers that are checked: the mean, and the target for powers from 1 on, 0 or more."""
+    mean = ops.check_range(mean, 0, math.inf)
+    return ops.tweedie_deviance(mean, ops.check_range(y, 0, math.inf) if power >= 1 else y, power)

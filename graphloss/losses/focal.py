@@ -42,8 +42,7 @@ def sigmoid_focal_loss(
     where = "sigmoid_focal_loss"
     z, t = arguments.scores_and_mask(input, target, where)
     power = arguments.number(gamma, "gamma", where, 0.0)
-    hit = t * _weighed(ops.softplus(-z), ops.sigmoid(-z), power)
-    miss = (1.0 - t) * _weighed(ops.softplus(z), ops.sigmoid(z), power)
+    hit, miss = t * focal_of_logit(z, power), (1.0 - t) * focal_of_logit(-z, power)
     if alpha is not None:
         a = arguments.number(alpha, "alpha", where, 0.0, 1.0)
         hit, miss = a * hit, (1.0 - a) * miss
@@ -95,6 +94,17 @@ def softmax_focal_loss(
     if weight is not None:
         loss = y.weights(held(weight), x.type.dtype) * loss
     return arguments.kept_rows(loss, y, reduction)
+
+
+def focal_of_class(z: Tensor, positive: Tensor, gamma: float, alpha: float) -> Tensor:
+    """α times the focal loss of the logit z where `positive`, else 1 − α times that of −z."""
+    scale = ops.where(positive, alpha, ops.fill((), 1.0 - alpha, z.type.dtype))
+    return scale * focal_of_logit(ops.where(positive, z, -z), gamma)
+
+
+def focal_of_logit(z: Tensor, gamma: float) -> Tensor:
+    """−(1−p)^γ·log p, p = σ(z): what an answer costs that gives the truth the logit z."""
+    return _weighed(ops.softplus(-z), ops.sigmoid(-z), gamma)
 
 
 def _weighed(loss: Tensor, wrong: Tensor, power: float) -> Tensor:

@@ -11,7 +11,11 @@ from graphloss.ir.tensor import Tensor
 def poisson_nll(x: Tensor, y: Tensor, log_input: bool, epsilon: float, full: bool) -> Tensor:
     """e^x − y·x of log-rates x, or x − y·log(x + ε) of rates; `full` adds Stirling's term of log y! where y > 1."""
     y = ops.check_range(y, 0, math.inf)
-    loss = ops.exp(x) - y * x if log_input else x - y * ops.log(x + epsilon)
+    if log_input:
+        loss = ops.exp(x) - y * x
+    else:
+        x = ops.check_range(x, 0, math.inf)
+        loss = x - y * ops.log(x + epsilon)
     return loss + stirling(y) if full else loss
 
 

@@ -14,7 +14,7 @@ def soft_margin(x: Tensor, y: Tensor) -> Tensor:
 
 def rank(left: Tensor, right: Tensor, p: Tensor) -> Tensor:
     """log(1 + e^d) − p·d, d = left − right: the cross entropy of "left before right", of probability p."""
-    return ops.bce_with_logits(left - right, p)
+    return ops.bce_with_logits(left - right, ops.check_range(p, 0, 1))
 
 
 def bayesian_ranking(x: Tensor, label: Tensor, axis: int) -> Tensor:

@@ -40,7 +40,7 @@ def _masks(input: object, target: object, per_class: bool, where: str) -> tuple[
     if p.type.rank < kept:
         need = "(N, C, …)" if per_class else "(N, …)"
         raise ShapeError(f"{where}: input has too few axes", expected=need, got=checks.shape_text(p))
-    return p, t, kept
+    return ops.check_range(p, 0, 1), t, kept
 
 
 @checks.located

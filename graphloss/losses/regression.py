@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from graphloss import ops
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import arguments, checks
@@ -119,4 +121,5 @@ def msle_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
         1.0
     """
     x, y = arguments.pair(input, target, "msle_loss")
+    x, y = (ops.check_range(v, -1, math.inf) for v in (x, y))
     return reduced(ops.square(ops.log1p(x) - ops.log1p(y)), reduction)

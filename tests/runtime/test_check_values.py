@@ -181,6 +181,44 @@ def test_a_mask_leaves_values_as_they_are(shape: tuple[int, ...]) -> None:
     assert f"y{where} = 6.0" in broken(build, feed)
 
 
+# a loss of x and y, what is good, the operand that is then broken, and the value that breaks it
+RANGES: dict[str, tuple[Build, float, float, str, float]] = {
+    "sigmoid focal": (gl.losses.sigmoid_focal_loss, 3.0, 0.5, "y", 1.5),
+    "tversky": (gl.losses.tversky_loss, 0.5, 1.0, "x", 1.25),
+    "focal tversky": (gl.losses.focal_tversky_loss, 0.5, 1.0, "y", -1.0),
+    "jaccard": (gl.losses.jaccard_loss, 0.5, 1.0, "y", 2.0),
+    "generalised dice": (gl.losses.generalized_dice_loss, 0.5, 1.0, "x", -0.5),
+    "dice": (lambda x, y: gl.layers.dice_loss(ops.unsqueeze(x, 2), ops.unsqueeze(y, 2)), 0.5, 1.0, "y", 7.0),
+    "poisson": (F.poisson_nll_loss, -2.0, 3.0, "y", -1.0),
+    "poisson of rates": (lambda x, y: F.poisson_nll_loss(x, y, log_input=False), 2.0, 3.0, "x", -0.5),
+    "gamma": (gl.losses.gamma_deviance_loss, 2.0, 3.0, "y", -1.0),
+    "gamma's mean": (gl.losses.gamma_deviance_loss, 2.0, 3.0, "x", -2.0),
+    "tweedie": (gl.losses.tweedie_deviance_loss, 2.0, 0.0, "y", -1.0),
+    "msle": (gl.losses.msle_loss, -0.5, -1.0, "x", -1.5),
+    "rank": (lambda x, y: gl.layers.rank_loss(y, x, x * 2.0), 4.0, 1.0, "y", 1.5),
+}
+
+
+@pytest.mark.parametrize("what", RANGES)
+def test_ranges_of_losses(what: str) -> None:
+    loss, x, y, broken_one, value = RANGES[what]
+
+    def build(x: Tensor, y: Tensor) -> Tensor:
+        return loss(x, y)
+
+    good = {name: np.full((3, 4), number) for name, number in (("x", x), ("y", y))}
+    np.testing.assert_array_equal(run(build, good, free=False)[0], run(build, good, on=False, free=False)[0])
+    good[broken_one][1, 2] = value
+    run(build, good, on=False, free=False)
+    assert f"{broken_one}[1, 2] = {value} is out of range" in broken(build, good, free=False)
+
+
+def test_a_target_of_a_power_below_1_is_any_number() -> None:
+    feed = {"x": np.full(3, 2.0), "y": np.array([-1.0, 0.0, 1.0])}
+    for power in (-1.0, 0.0):
+        run(lambda x, y, p=power: gl.losses.tweedie_deviance_loss(x, y, p), feed)
+
+
 PROBABILITIES: list[tuple[Build, dict[str, Array], str]] = [
     (lambda p, y: F.binary_cross_entropy(p, y), {"y": np.array([[1.0, 0.0]])}, "p"),
     (lambda p, label: gl.layers.cross_entropy(p, label), {"label": np.array([[1]])}, "p"),
