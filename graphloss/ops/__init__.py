@@ -48,6 +48,7 @@ from graphloss.ops.logic import (
     where,
 )
 from graphloss.ops.order import argsort, cumsum, take_along
+from graphloss.ops.packing import pack_sequences, pad_sequences, sequence_numbers
 from graphloss.ops.random import normal, truncated_normal, uniform
 from graphloss.ops.reduce import (
     argmax,
@@ -215,7 +216,9 @@ __all__ = [
     "offsets_of",
     "one_hot",
     "ones_like",
+    "pack_sequences",
     "pad",
+    "pad_sequences",
     "pick",
     "place",
     "pow",
@@ -242,6 +245,7 @@ __all__ = [
     "scatter",
     "scatter_add",
     "selu",
+    "sequence_numbers",
     "sigmoid",
     "sigmoid_residual",
     "sign",

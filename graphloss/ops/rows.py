@@ -6,7 +6,7 @@ import numpy as np
 
 from graphloss.errors import ShapeError
 from graphloss.ir import unique_name
-from graphloss.ir.dims import Equations, symbol
+from graphloss.ir.dims import Dim, Equations, symbol
 from graphloss.ir.forms import Host
 from graphloss.ir.opdef import Array, Attrs, AttrSpec, Sample, Types
 from graphloss.ir.tensor import Tensor, apply
@@ -43,8 +43,11 @@ define(
 
 def rows_where(mask: Tensor) -> Tensor:
     """The rows [M], int64, in which a mask [N] is true; M is a dimension of its own, known in the run only."""
-    if isinstance(mask, Variable):
-        count = mask.block.program.fresh_symbol("rows")
-    else:
-        count = symbol(unique_name.generate("rows.inner"))
-    return apply("rows_where", (mask,), {"count": (count,)})[0]
+    return apply("rows_where", (mask,), {"count": (new_size(mask, "rows"),)})[0]
+
+
+def new_size(x: Tensor, name: str) -> Dim:
+    """A dimension of its own for what is made from `x`, known in the run only."""
+    if isinstance(x, Variable):
+        return x.block.program.fresh_symbol(name)
+    return symbol(unique_name.generate(f"{name}.inner"))
