@@ -98,9 +98,9 @@ from graphloss.ops.stable import (
     xlogy,
 )
 from graphloss.ops.structured.ctc import ctc
-from graphloss.ops.unary import (
 from graphloss.ops.structured.ctc_beam import ctc_beam_search
 from graphloss.ops.structured.edit_distance import edit_distance
+from graphloss.ops.unary import (
     abs,
     acos,
     asin,
@@ -159,13 +159,13 @@ __all__ = [
     "cos",
     "cosh",
     "ctc",
-    "cumsum",
     "ctc_beam_search",
+    "cumsum",
     "detach",
     "digamma",
     "div",
-    "elu",
     "edit_distance",
+    "elu",
     "equal",
     "erf",
     "exp",
