@@ -2,6 +2,7 @@
 
 from graphloss.nn import functional
 from graphloss.nn.activation import LogSigmoid, LogSoftmax, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from graphloss.nn.linear import Linear, LinearCrossEntropyLoss
 from graphloss.nn.loss import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -44,6 +45,8 @@ __all__ = [
     "HuberLoss",
     "KLDivLoss",
     "L1Loss",
+    "Linear",
+    "LinearCrossEntropyLoss",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",

@@ -22,7 +22,7 @@ Array: TypeAlias = npt.NDArray[Any]
 Arrays: TypeAlias = Mapping[str, Array]
 RangeEntry: TypeAlias = Callable[[int, int, int], None]  # table, first row, end row
 
-BLOCK: Final = 4 * 2**20  # bytes of a product that is added to a sum: they stay in a cache
+BLOCK: Final = 4 * 2**20  # bytes at a time of a product that is added to a sum: they stay in a cache
 
 
 class RowChunks:
@@ -68,8 +68,8 @@ class RowChunks:
 
         operands = tuple(rows(n, axis) for n, axis in zip(call.inputs, cut.operands, strict=True))
         output = rows(call.outputs[0], cut.output)
-        if cut.output is None and begin > 0:
-            _add(call.form, cut, operands, output)
+        if cut.output is None:
+            _sum(call.form, cut, operands, output, first=begin == 0)
         else:
             evaluate(call.form, operands, (output,))
 
@@ -84,20 +84,24 @@ def evaluate(form: Host, operands: tuple[Array, ...], outputs: tuple[Array, ...]
             np.copyto(out, value)
 
 
-def _add(form: Host, cut: Cut, operands: tuple[Array, ...], total: Array) -> None:
-    """Adds what the call gives to `total`, a block of its rows after the other where the call can be cut so."""
-    blocks = next((c for c in form.cuts if c is not cut and c.output == 0), None)
+def _sum(form: Host, cut: Cut, operands: tuple[Array, ...], total: Array, *, first: bool) -> None:
+    """Adds what the call gives to `total`, or writes the first of it there: where the call can be cut so, some rows of
+    the result after the other. A product of all rows would also take more memory inside the library that makes it."""
+    across = next((c for c in form.cuts if c is not cut and c.output == 0), None)
+    axes = across.operands if across is not None else (None,) * len(operands)
     whole = len(total)
     row = max(1, total.nbytes // max(whole, 1))
-    step = whole if blocks is None else max(16, BLOCK // row // 16 * 16)
-    block = np.empty((min(step, whole), *total.shape[1:]), total.dtype)
+    step = max(1, whole) if across is None else max(16, BLOCK // row // 16 * 16)
+    block = total if first else np.empty((min(step, whole), *total.shape[1:]), total.dtype)
     for a in range(0, whole, step):
         b = min(a + step, whole)
-        axes = blocks.operands if blocks is not None else (None,) * len(operands)
         parts = tuple(
             x if axis is None else x[(slice(None),) * axis + (slice(a, b),)]
             for x, axis in zip(operands, axes, strict=True)
         )
+        if first:
+            evaluate(form, parts, (total[a:b],))
+            continue
         evaluate(form, parts, (block[: b - a],))
         with np.errstate(all="ignore"):
             np.add(total[a:b], block[: b - a], out=total[a:b])

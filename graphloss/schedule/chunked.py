@@ -26,7 +26,7 @@ Step: TypeAlias = Native | HostCall
 # What the local buffers of a region may take together: about this, or this part of the sums that it adds up chunk by
 # chunk, since each chunk costs a trip over those.
 BUDGET: Final = 48 * 2**20
-SHARE: Final = 5
+SHARE: Final = 4
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from graphloss.nn.activations import (
 )
 from graphloss.nn.functional.binary import binary_cross_entropy, binary_cross_entropy_with_logits
 from graphloss.nn.functional.classification import cross_entropy, nll_loss
+from graphloss.nn.functional.linear import linear, linear_cross_entropy
 from graphloss.nn.functional.regression import huber_loss, l1_loss, mse_loss, smooth_l1_loss
 from graphloss.nn.likelihood import gaussian_nll_loss, kl_div, poisson_nll_loss
 from graphloss.nn.functional.sequences import ctc_loss
@@ -44,6 +45,8 @@ __all__ = [
     "huber_loss",
     "kl_div",
     "l1_loss",
+    "linear",
+    "linear_cross_entropy",
     "log_softmax",
     "logsigmoid",
     "margin_ranking_loss",

@@ -1,0 +1,152 @@
+"""What do value and all gradients of a large last layer with cross entropy cost: time, and memory above the inputs?
+
+    python -m benchmarks.linear_cross_entropy [--rounds 3] [--rows 1024] [--json FILE]
+
+(N, 2048) x (2048, 50257) in float32, one thread for kernels and BLAS alike. Each contestant runs in a fresh process:
+the memory is the peak of resident pages during the first value and gradient less what was there before, with inputs and
+libraries loaded: a tiny layer has been through them. Three timed runs follow. Contestants take turns, and medians are
+compared. Every result is checked against float64 on some rows.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.measure import one_thread, parser, shown, table, verdict, write_json
+
+one_thread()
+
+import numpy as np  # noqa: E402
+import numpy.typing as npt  # noqa: E402
+
+Array = npt.NDArray[Any]
+FEATURES, CLASSES = 2048, 50257
+CONTESTANTS = ("graphloss", "PyTorch logits", "PyTorch linear_cross_entropy")
+MEMORY, SAMPLE = 1.3, 7  # outputs at most; rows that are checked
+
+
+def inputs(rows: int) -> tuple[Array, Array, Array]:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((rows, FEATURES), dtype=np.float32)
+    w = rng.standard_normal((CLASSES, FEATURES), dtype=np.float32)
+    w *= np.float32(0.05)
+    return x, w, rng.integers(0, CLASSES, rows)
+
+
+def with_graphloss(x: Array, w: Array, y: Array) -> Callable[[], Any]:
+    import graphloss as gl
+
+    main = gl.Program()
+    with gl.program_guard(main):
+        a = gl.data("x", [None, w.shape[1]], "float32")
+        b = gl.data("w", w.shape, "float32")
+        target = gl.data("y", [None], "int64")
+        loss = gl.nn.functional.linear_cross_entropy(a, b, target)
+        gradients = gl.gradients([loss], [a, b])
+    executor, feed = gl.Executor(gl.CPUPlace()), {"x": x, "w": w, "y": y}
+    return lambda: executor.run(main, feed=feed, fetch_list=[loss, *gradients])
+
+
+def with_torch(x: Array, w: Array, y: Array, *, chunked: bool) -> Callable[[], Any]:
+    import torch
+    from torch.nn import functional
+
+    torch.set_num_threads(1)
+    a, b, target = torch.from_numpy(x).requires_grad_(), torch.from_numpy(w).requires_grad_(), torch.from_numpy(y)
+
+    def run() -> Any:
+        if chunked:
+            loss = functional.linear_cross_entropy(a, b, target, options=torch.nn.LinearCrossEntropyOptions())
+        else:
+            loss = functional.cross_entropy(functional.linear(a, b), target)
+        dx, dw = torch.autograd.grad(loss, [a, b])
+        return loss.detach().numpy(), dx.numpy(), dw.numpy()
+
+    return run
+
+
+def check(x: Array, w: Array, y: Array, result: Any) -> None:
+    """Rows of dx, and columns of dW by a difference of the loss would cost too much: the sum of dW over the classes."""
+    loss, dx, dw = result
+    some = slice(0, len(x), max(1, len(x) // SAMPLE))
+    z = x[some].astype(np.float64) @ w.T.astype(np.float64)
+    z -= z.max(axis=1, keepdims=True)
+    p = np.exp(z)
+    p /= p.sum(axis=1, keepdims=True)
+    p[np.arange(len(z)), y[some]] -= 1
+    np.testing.assert_allclose(dx[some], p @ w / len(x), rtol=1e-3, atol=1e-7)
+    assert np.isfinite(loss) and abs(dw.sum(axis=0, dtype=np.float64)).max() < 1e-4, "softmax minus one-hot sums to 0"
+
+
+def resident(what: str) -> int:
+    """`VmRSS` or `VmHWM` (its peak) of this process, in bytes."""
+    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith(what))
+    return 1024 * int(line.split()[1])
+
+
+def child(who: str, rows: int) -> None:
+    x, w, y = inputs(rows)
+    makers: dict[str, Callable[..., Callable[[], Any]]] = {
+        "graphloss": with_graphloss,
+        "PyTorch logits": partial(with_torch, chunked=False),
+        "PyTorch linear_cross_entropy": partial(with_torch, chunked=True),
+    }
+    makers[who](x[:4, :8].copy(), w[:16, :8].copy(), y[:4] % 16)()
+    run = makers[who](x, w, y)
+    before = resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    result = run()
+    memory = resident("VmHWM") - before
+    outputs = sum(np.asarray(r).nbytes for r in result)
+    check(x, w, y, result)
+    del result
+    taken = []
+    for _ in range(3):
+        start = time.perf_counter()
+        result = run()
+        taken.append(time.perf_counter() - start)
+        del result
+    print(json.dumps({"memory": memory, "outputs": outputs, "seconds": taken}))
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--rounds", type=int, default=3, help="fresh processes per contestant")
+    options.add_argument("--rows", type=int, default=1024)
+    options.add_argument("--child", choices=CONTESTANTS, help="one contestant, in this process")
+    arguments = options.parse_args()
+    if arguments.child is not None:
+        child(arguments.child, arguments.rows)
+        return
+    found: dict[str, list[dict[str, Any]]] = {who: [] for who in CONTESTANTS}
+    for _ in range(arguments.rounds):
+        for who in CONTESTANTS:
+            command = [sys.executable, "-m", "benchmarks.linear_cross_entropy", "--child", who]
+            answer = subprocess.check_output([*command, "--rows", str(arguments.rows)], text=True)
+            found[who].append(json.loads(answer))
+    seconds = {who: median(s for one in all_ for s in one["seconds"]) for who, all_ in found.items()}
+    memory = {who: median(one["memory"] for one in all_) for who, all_ in found.items()}
+    outputs = found["graphloss"][0]["outputs"]
+    rows = []
+    for who in CONTESTANTS:
+        ratio = memory[who] / outputs
+        reached = ("", "")
+        if who == "graphloss":
+            reached = (verdict(seconds[who], seconds["PyTorch logits"]), verdict(ratio, MEMORY))
+        rows.append((who, shown(seconds[who]), reached[0], f"{memory[who] / 1e6:.0f} MB", f"{ratio:.2f}", reached[1]))
+    head = (f"linear + cross entropy, {arguments.rows} rows", "median", "no slower", "memory", "of outputs",
+            f"at most {MEMORY}")  # fmt: skip
+    print(table(head, rows))
+    write_json(arguments.json, found)
+
+
+if __name__ == "__main__":
+    main()
