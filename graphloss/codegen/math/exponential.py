@@ -19,9 +19,11 @@ _EXPM1_FLOOR: Final = {"float32": -18.0, "float64": -38.0}  # expm1 is -1 from h
 # to a quarter of what its sum with 1 is rounded to; in expm1 it is at most half of what it is added to.
 _BIAS: Final = 0.5 - math.log2(1.5)
 _TANH_SPLIT: Final = 0.8
-# Where P of softplus is centred: near ½ its terms fall as 3^-k, around 0 they cancel; at 7/16 its coefficients happen
-# to be close to float32 numbers.
-_SOFTPLUS_CENTER: Final = {"float32": 0.4375, "float64": 0.5}
+# The leading part of softplus, as a share of 2^n: near the middle of log(1 + s)/s, which goes from 1 down to log 2.
+_SOFTPLUS_SHARE: Final = 0.875
+# Where P of softplus is centred: near the middle its terms fall as 3^-k, around 0 they cancel; at 55/128 its
+# coefficients happen to be close to float32 numbers.
+_SOFTPLUS_CENTER: Final = {"float32": 0.4296875, "float64": 0.4375}
 
 
 def _clamp(lanes: Lanes, dtype: str, x: ir.Value, low: float, high: float) -> ir.Value:
@@ -89,23 +91,22 @@ def sigmoid(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
 
 
 def softplus(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
-    """log(1 + e^x) = max(x, 0) + log(1 + s), s = e^-|x|, with log(1 + s) = s + s² P(s), without taking 1 + s apart.
+    """log(1 + e^x) = max(x, 0) + log(1 + s), s = e^-|x| = 2^n (1 + v), without taking 1 + s apart.
 
-    In float64 s = 2^n + 2^n v stays in these two parts, of which the first is added last: then neither the rounding of
-    s nor that of log(1 + s) gets into the result whole.
+    With h = ⅞·2^n it is log(1 + s) = h + h w, w = v + (1 + v) P(⅞ s) and P small everywhere: no rounding on the way is
+    of the size of the result. Of x and h the larger is added last, after h w and the smaller; for x ≤ 0 it is one FMA.
     """
-    exponent = lanes.neg(lanes.abs(x))
-    if dtype == "float32":
-        small = exp_nonpositive(lanes, dtype, exponent)
-        lead, rest = None, small
-    else:
-        n, r, c = _reduce(lanes, dtype, lanes.max(lanes.const(dtype, _EXP_RANGE[dtype][0]), exponent))
-        lead, v = lanes.scale(lanes.const(dtype, 1.0), n), _expm1_core(lanes, dtype, r, c)
-        small, rest = lanes.fma(v, lead, lead), lanes.mul(v, lead)
-    centered = lanes.sub(small, lanes.const(dtype, _SOFTPLUS_CENTER[dtype]))
-    rest = lanes.fma(lanes.mul(small, small), polynomial(lanes, dtype, "softplus", centered), rest)
-    y = lanes.add(lanes.max(lanes.const(dtype, 0.0), x), rest)
-    return y if lead is None else lanes.add(lead, y)
+    zero, one = lanes.const(dtype, 0.0), lanes.const(dtype, 1.0)
+    exponent = lanes.max(lanes.const(dtype, _EXP_RANGE[dtype][0]), lanes.neg(lanes.abs(x)))
+    n, r, c = _reduce(lanes, dtype, exponent)
+    v, head = _expm1_core(lanes, dtype, r, c), lanes.scale(lanes.const(dtype, _SOFTPLUS_SHARE), n)
+    p = lanes.add(one, v)
+    centered = lanes.fma(p, head, lanes.const(dtype, -_SOFTPLUS_CENTER[dtype]))
+    w = lanes.fma(p, polynomial(lanes, dtype, "softplus", centered), v)
+    positive = lanes.gt(x, zero)  # not where x is NaN: there head is, too
+    larger = lanes.select(positive, lanes.select(lanes.gt(x, head), x, head), zero)
+    smaller = lanes.select(positive, lanes.select(lanes.lt(x, head), x, head), head)
+    return lanes.add(larger, lanes.fma(head, w, smaller))
 
 
 def tanh(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:

@@ -9,8 +9,6 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from operator import add
 from typing import Any, TypeAlias
 
 from mpmath import mp, mpf
@@ -107,14 +105,14 @@ def _log_tail(f: Number) -> Number:
     return (mp.log1p(f) - f + f * f / 2) / f**3
 
 
-def _log1p_tail(center: float) -> Function:
-    """(log(1 + x) - x) / x² as a function of x - center."""
+def _log1p_factor(share: float, center: float) -> Function:
+    """log(1 + x) / (share·x) - 1 as a function of share·x - center."""
 
-    def tail(t: Number) -> Number:
-        x = t + mpf(center)
-        return (mp.log1p(x) - x) / (x * x)
+    def factor(t: Number) -> Number:
+        scaled = t + mpf(center)
+        return mp.log1p(scaled / share) / scaled - 1
 
-    return tail
+    return factor
 
 
 def _atanh_tail(z: Number) -> Number:
@@ -144,9 +142,8 @@ def basic_tasks() -> Iterator[Fit]:
         yield Fit("exp2", dtype, _exp2_tail, -0.5, 0.5, degree - 1, abs)
     yield Fit("log", "float32", _log_tail, -0.2929, 0.4143, 8, lambda f: f * f)
     yield Fit("log", "float64", _atanh_tail, 0.0, 0.02944, 6, abs)
-    for dtype, degree, center in (("float32", 9, 0.4375), ("float64", 19, 0.5)):
-        tail, weight = _log1p_tail(center), partial(add, center)
-        yield Fit("softplus", dtype, tail, -center, 1.0 - center, degree, weight)
+    for dtype, degree, center in (("float32", 9, 0.4296875), ("float64", 20, 0.4375)):
+        yield Fit("softplus", dtype, _log1p_factor(0.875, center), -center, 0.875 - center, degree, lambda t: mpf(1))
     for dtype, degree in (("float32", 5), ("float64", 13)):
         yield Fit("tanh", dtype, _odd_tail(mp.tanh), 0.0, 0.6401, degree, abs)
 
