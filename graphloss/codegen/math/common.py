@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -58,17 +59,33 @@ def two_product(lanes: Lanes, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Va
     p = lanes.mul(a, b)
     if lanes.target.has_fma:
         return p, lanes.fma(a, b, lanes.neg(p))
-    (a_high, a_low), (b_high, b_low) = (_halves(lanes, v) for v in (a, b))
+    (a_high, a_low), (b_high, b_low) = (halves(lanes, "float64", v) for v in (a, b))
     e = lanes.sub(lanes.mul(a_high, b_high), p)
     e = lanes.add(lanes.add(e, lanes.mul(a_high, b_low)), lanes.mul(a_low, b_high))
     return p, lanes.add(e, lanes.mul(a_low, b_low))
 
 
-def _halves(lanes: Lanes, a: ir.Value) -> tuple[ir.Value, ir.Value]:
+def halves(lanes: Lanes, dtype: str, a: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """(h, l) with h + l = a, exactly; the products of two h are exact, and those of h and l but for the last bit."""
     # By mask, not by a multiplication: that would overflow for large a.
-    mask = lanes.const("int64", -(1 << 27))
-    high = lanes.bitcast(lanes.and_(lanes.bitcast(a, "int64"), mask), "float64")
+    form = FORMATS[dtype]
+    mask = lanes.const(form.bits, -(1 << (form.mantissa // 2 + 1)))
+    high = lanes.bitcast(lanes.and_(lanes.bitcast(a, form.bits), mask), dtype)
     return high, lanes.sub(a, high)
+
+
+def product_sum(lanes: Lanes, dtype: str, a: ir.Value, factor: float, b: ir.Value) -> ir.Value:
+    """a·factor + b, the product not rounded before the sum, with or without FMA; b small against it."""
+    if lanes.target.has_fma:
+        return lanes.fma(a, lanes.const(dtype, factor), b)
+    form = FORMATS[dtype]
+    mantissa, exponent = math.frexp(factor)
+    unit = 2.0 ** (form.mantissa // 2)
+    upper = math.ldexp(math.trunc(mantissa * unit) / unit, exponent)
+    high, low = halves(lanes, dtype, a)
+    b = lanes.add(b, lanes.mul(a, lanes.const(dtype, factor - upper)))
+    b = lanes.add(b, lanes.mul(low, lanes.const(dtype, upper)))
+    return lanes.add(lanes.mul(high, lanes.const(dtype, upper)), b)
 
 
 def outlined(lanes: Lanes, name: str, dtype: str, body: Callable[..., ir.Value], *args: ir.Value) -> ir.Value:

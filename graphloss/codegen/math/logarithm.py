@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from llvmlite import ir
 
 from graphloss.codegen.math.coefficients import SPLIT
-from graphloss.codegen.math.common import INFINITY, LN2_HIGH, LN2_LOW, NAN, SQRT_HALF, polynomial
+from graphloss.codegen.math.common import INFINITY, LN2_HIGH, LN2_LOW, NAN, SQRT_HALF, halves, polynomial, product_sum
 from graphloss.codegen.values import FORMATS, Lanes
+
+# 1/(1 + f) ≈ 1 + f (a + b f) on [√½ - 1, √2 - 1]: least in its largest error in ULP of log(1 + f)
+_INVERSE: Final = (-1.03154513, 0.88783798)
 
 
 def split_exponent(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.Value]:
@@ -32,7 +37,12 @@ def log_rest(lanes: Lanes, dtype: str, f: ir.Value, low: ir.Value | None) -> ir.
         z = lanes.mul(factor, factor)
         series = lanes.fma(z, polynomial(lanes, dtype, "log", z), lanes.neg(lanes.mul(half, f)))
     product = lanes.mul(factor, series) if low is None else lanes.fma(factor, series, low)
-    return lanes.fma(half, f, product)  # f²/2 is the larger part: not rounded before the sum
+    # f²/2 is the larger part: not rounded before the sum. Without FMA the square of the upper bits of f is exact.
+    if lanes.target.has_fma:
+        return lanes.fma(half, f, product)
+    upper, lower = halves(lanes, dtype, f)
+    half_upper = lanes.mul(upper, lanes.const(dtype, -0.5))
+    return lanes.add(lanes.mul(half_upper, upper), lanes.add(lanes.mul(lanes.add(half, half_upper), lower), product))
 
 
 def _log_sum(lanes: Lanes, dtype: str, e: ir.Value, f: ir.Value, lead: ir.Value, low: ir.Value | None) -> ir.Value:
@@ -68,13 +78,13 @@ def log(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
 
 def _log_base(lanes: Lanes, dtype: str, x: ir.Value, base: int) -> ir.Value:
     """e·log_b(2) + log(1 + f) / ln b with split constants."""
-    parts = (*SPLIT[f"1/ln {base}", dtype], *SPLIT[f"log{base} 2", dtype])
-    inverse, inverse_low, two, two_low = (lanes.const(dtype, c) for c in parts)
+    factor = SPLIT[f"1/ln {base}", dtype]
+    inverse, inverse_low, two, two_low = (lanes.const(dtype, c) for c in (*factor, *SPLIT[f"log{base} 2", dtype]))
     e, m = normal_parts(lanes, dtype, x)
     f = lanes.sub(m, lanes.const(dtype, 1.0))
     rest = log_rest(lanes, dtype, f, None)
     low = lanes.fma(lanes.add(f, rest), inverse_low, lanes.mul(e, two_low))
-    y = lanes.fma(f, inverse, lanes.fma(rest, inverse, low))
+    y = product_sum(lanes, dtype, f, factor[0], lanes.fma(rest, inverse, low))
     return _with_poles(lanes, dtype, x, lanes.fma(e, two, y))
 
 
@@ -91,11 +101,12 @@ def log1p(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
     u = lanes.add(one, x)
     e, m = split_exponent(lanes, dtype, u)
     f = lanes.sub(m, one)
-    # log(1 + x) = log u + c / u with c the rounding error of 1 + x. In the last place 1/m ≈ 1 - f + f² is enough.
+    # log(1 + x) = log u + c / u with c the rounding error of 1 + x. In the last place a parabola is enough for 1/m.
     # Where e = 0, f + c is x, exactly; so there x is the leading term, and c / u - c is left of the correction.
     c = lanes.sub(x, lanes.sub(u, one))
     near = lanes.eq(e, lanes.const(dtype, 0.0))
-    inverse = lanes.fma(f, lanes.sub(f, one), lanes.select(near, lanes.const(dtype, 0.0), one))
+    slope = lanes.fma(f, lanes.const(dtype, _INVERSE[1]), lanes.const(dtype, _INVERSE[0]))
+    inverse = lanes.fma(f, slope, lanes.select(near, lanes.const(dtype, 0.0), one))
     down = lanes.power_of_two(lanes.neg(lanes.min(lanes.const(dtype, float(FORMATS[dtype].bias)), e)))
     y = _log_sum(lanes, dtype, e, f, lanes.select(near, x, f), lanes.mul(lanes.mul(c, down), inverse))
     y = lanes.select(lanes.lt(x, infinity), lanes.copysign(y, x), x)  # the sign of x: keeps -0
