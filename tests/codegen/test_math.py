@@ -32,15 +32,15 @@ def _softplus(x: Array) -> Array:
 
 # function: (80-bit reference, worst ULP in float32, in float64, and the same without FMA)
 REFERENCES = {
-    "exp": (np.exp, 0.80, 0.80, 0.80, 0.80),
+    "exp": (np.exp, 0.80, 0.80, 0.82, 0.82),
     "exp2": (np.exp2, 0.96, 1.12, 1.24, 1.36),
-    "expm1": (np.expm1, 1.18, 1.18, 1.18, 1.18),
-    "log": (np.log, 0.80, 0.80, 0.84, 0.82),
-    "log2": (np.log2, 0.92, 0.98, 1.90, 1.95),
-    "log10": (np.log10, 0.88, 0.92, 1.90, 1.90),
-    "log1p": (np.log1p, 0.82, 0.82, 0.82, 0.82),
-    "sigmoid": (_sigmoid, 1.70, 1.65, 1.80, 1.75),
-    "softplus": (_softplus, 1.71, 1.50, 1.85, 1.50),
+    "expm1": (np.expm1, 1.18, 1.30, 1.18, 1.30),
+    "log": (np.log, 0.78, 0.78, 0.78, 0.82),
+    "log2": (np.log2, 0.95, 0.98, 1.20, 1.36),
+    "log10": (np.log10, 0.89, 0.92, 1.12, 1.12),
+    "log1p": (np.log1p, 0.77, 0.77, 0.82, 0.85),
+    "sigmoid": (_sigmoid, 1.65, 1.65, 1.82, 1.84),
+    "softplus": (_softplus, 1.37, 1.40, 1.62, 1.60),
     "tanh": (np.tanh, 1.03, 1.04, 1.04, 1.04),
     "sinh": (np.sinh, 1.65, 1.70, 1.65, 1.70),
     "cosh": (np.cosh, 1.30, 1.35, 1.35, 1.40),
@@ -55,11 +55,20 @@ REFERENCES = {
     "tan": (np.tan, 0.501, 3.00, 0.501, 3.00),
 }
 
+# where the sweeps of benchmarks/math_ulp.py found the largest errors, now or in earlier forms of the functions
+HARD = (
+    -1.126297557109605, -1.1400078535079956, -0.29560720412810565, 1.4005280918605543e-06, 0.0007840096950531006,
+    0.0784856379032135, 0.08616691536324395, 0.09957806020975113, 0.10512244701385498, 0.1433626902710124,
+    0.4106094172933107, 0.4141445755958557, 0.6341795769578095, 0.66035, 0.700261491937593, 0.7008894084095,
+    0.7058168691393473, 1.3205294617904901, 1.4083143422572546, 1.7149423553158738, 2.7115429874845796, 37.144109,
+)  # fmt: skip
+
 
 def samples(dtype: str) -> Array:
     top = 110.0 if dtype == "float32" else 750.0
     parts = [stratified(dtype, 8), specials(dtype), uniform(dtype, -2, 2, 20000), uniform(dtype, -top, top, 20000)]
-    return np.concatenate([*parts, uniform(dtype, 0.6, 1.6, 10000), *(around(dtype, c, 200) for c in (1.0, -1.0, 2.0))])
+    parts += [*(around(dtype, c, 200) for c in (1.0, -1.0, 2.0)), *(around(dtype, c, 50) for c in HARD)]
+    return np.concatenate([*parts, uniform(dtype, 0.6, 1.6, 10000)])
 
 
 def check(got: Array, want: Array, bound: float, *arguments: Array, floor: float | Array = 0.0) -> None:
@@ -267,7 +276,7 @@ def test_min_max_keep_nan(function: str, reference: np.ufunc, dtype: str, level:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_width_gives_the_same_bits(dtype: str, width: int) -> None:
     x = np.concatenate([uniform(dtype, -5, 5, 300), specials(dtype)])
-    for function in ("exp", "log", "tanh", "erf", "sin", "lgamma"):
+    for function in ("exp", "log", "log1p", "softplus", "tanh", "erf", "sin", "lgamma"):
         want = compiled(function, dtype)(x)
         got = compiled(function, dtype, width=width)(x)
         assert np.array_equal(got, want, equal_nan=True), function
