@@ -22,7 +22,7 @@ Operand: TypeAlias = Union["Expr", "bool", "int", "float"]
 
 ACCUMULATE: Final = ("sum", "max", "min", "any", "all")
 PARALLEL, SEQUENTIAL, REVERSE, VECTOR = "parallel", "loop", "reverse", "vector"
-INPUT, OUTPUT, UPDATE, SCRATCH = "in", "out", "inout", "scratch"
+INPUT, OUTPUT, UPDATE, SCRATCH, SHARED = "in", "out", "inout", "scratch", "shared"
 GIVEN: Final = (INPUT, UPDATE)  # what a nest is given, in the order of its operands
 MADE: Final = (OUTPUT, UPDATE)  # what it makes, in the order of its results
 
@@ -53,6 +53,9 @@ class _Operators:
 
     def __truediv__(self, other: Operand) -> Apply:
         return call("div", self, other)
+
+    def __rtruediv__(self, other: Operand) -> Apply:
+        return call("div", other, self)
 
     def __floordiv__(self, other: Operand) -> Apply:
         return call("floordiv", self, other)
@@ -132,10 +135,11 @@ Expr: TypeAlias = Const | Size | Use | Load | Apply
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """kind: `in`, `out`, `inout` or `scratch`. The shape is in sizes.
+    """kind: `in`, `out`, `inout`, `scratch` or `shared`. The shape is in sizes.
 
     An `inout` array is an operand and a result: the result starts as the operand, and may lie in the same memory.
-    Scratch exists once per iteration of the parallel loop.
+    `scratch` exists once per iteration of the parallel loop; of what is `shared`, each iteration has elements of its
+    own, as it has of an `out` array. Neither has any particular content at the start.
     """
 
     name: str

@@ -97,9 +97,11 @@ from graphloss.ops.stable import (
     sums,
     xlogy,
 )
+from graphloss.ops.structured.crf import linear_chain_crf
 from graphloss.ops.structured.ctc import ctc
 from graphloss.ops.structured.ctc_beam import ctc_beam_search
 from graphloss.ops.structured.edit_distance import edit_distance
+from graphloss.ops.structured.viterbi import crf_viterbi
 from graphloss.ops.unary import (
     abs,
     acos,
@@ -158,6 +160,7 @@ __all__ = [
     "concat",
     "cos",
     "cosh",
+    "crf_viterbi",
     "ctc",
     "ctc_beam_search",
     "cumsum",
@@ -191,6 +194,7 @@ __all__ = [
     "less",
     "less_equal",
     "lgamma",
+    "linear_chain_crf",
     "literal",
     "log",
     "log1mexp",
