@@ -2,6 +2,7 @@
 
 from graphloss.nn import functional
 from graphloss.nn.activation import LogSigmoid, LogSoftmax, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from graphloss.nn.adaptive import AdaptiveLogSoftmaxWithLoss
 from graphloss.nn.linear import Linear, LinearCrossEntropyLoss
 from graphloss.nn.loss import (
     BCELoss,
@@ -34,6 +35,7 @@ from graphloss.nn.module import Module
 from graphloss.nn.loss_sequences import CTCLoss
 
 __all__ = [
+    "AdaptiveLogSoftmaxWithLoss",
     "BCELoss",
     "BCEWithLogitsLoss",
     "CosineEmbeddingLoss",
