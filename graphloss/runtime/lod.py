@@ -269,6 +269,14 @@ def split_feeds(program: Program, feeds: Mapping[str, object]) -> dict[str, obje
     return out
 
 
+def _own(program: Program, fetch: Variable | str) -> Variable:
+    """The fetched variable; of one of another program, that of its name, as `Program.snapshot` may take it."""
+    if isinstance(fetch, str):
+        return program.var(fetch)
+    own = program.global_block().vars.get(fetch.name)
+    return fetch if own is None else own
+
+
 class Carried:
     """Which fetches carry sequences in a run with these feeds, and what must be fetched besides for their offsets."""
 
@@ -276,13 +284,13 @@ class Carried:
         key = ("levels", *fetches)
         known = program.compiled.get(key)
         if not isinstance(known, list):
-            known = [levels(program.var(f) if isinstance(f, str) else f) for f in fetches]
+            known = [levels(_own(program, f)) for f in fetches]
             program.compiled[key] = known
         variables = program.global_block().vars
         self.names: list[tuple[str, ...]] = []
         self.extra: list[str] = []
         for found in known:
-            if any(variables[n].is_data and n not in feeds for n in found):
+            if any(n not in variables or (variables[n].is_data and n not in feeds) for n in found):
                 found = ()  # fed as a plain array
             self.names.append(found)
             self.extra += [n for n in found if not variables[n].is_data and n not in self.extra]
@@ -291,7 +299,7 @@ class Carried:
         """UnsupportedError if a fetch carries sequences, which an array would lose."""
         for fetch, names in zip(fetches, self.names, strict=True):
             if names:
-                var = program.var(fetch) if isinstance(fetch, str) else fetch
+                var = _own(program, fetch)
                 raise UnsupportedError(
                     f"the fetch {var.name!r} carries sequences, which an array would lose", "return_numpy=False",
                     f"return_numpy=True, and the offsets {names[-1]!r}", op=var, where=var.location,

@@ -268,6 +268,14 @@ def test_an_edit_after_feeding_is_seen() -> None:
             net.run(fetch, x=tensor)
 
 
+def test_fetches_of_another_program(net: Net) -> None:
+    fed = {"x": gl.create_lod_tensor(rows(3), [[1, 2]])}
+    (out,) = net.exe.run(net.main.clone(), fed, [net.double], return_numpy=False)
+    assert out.lod() == [[0, 1, 3]]
+    with pytest.raises(ArgumentTypeError, match="belongs to another program"):
+        net.exe.run(gl.Program(), {}, [net.double], return_numpy=False)
+
+
 def test_nested_sequences() -> None:
     main = gl.Program()
     with gl.program_guard(main):
