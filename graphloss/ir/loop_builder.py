@@ -22,6 +22,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TypeAlias
 
 from graphloss.ir import loops
+from graphloss.ir.loop_verify import verify_nest
 from graphloss.ir.loops import Array, Const, Expr, Load, Nest, Operand, Size, Statement, Store, Use
 
 Index: TypeAlias = "Expr | int | tuple[Expr | int, ...]"
@@ -89,6 +90,10 @@ class NestBuilder:
     def scratch(self, name: str, dtype: str, shape: tuple[Expr | int, ...]) -> Handle:
         """Memory of one iteration of the parallel loop, with no particular content at its start."""
         return self._array(name, loops.SCRATCH, dtype, shape)
+
+    def shared(self, name: str, dtype: str, shape: tuple[Expr | int, ...]) -> Handle:
+        """Memory of the whole nest: each iteration has elements of its own, with no particular content at the start."""
+        return self._array(name, loops.SHARED, dtype, shape)
 
     def _array(self, name: str, kind: str, dtype: str, shape: tuple[Expr | int, ...]) -> Handle:
         array = Array(self._fresh(name), kind, dtype, tuple(_expr(n, "int64") for n in shape))
@@ -162,8 +167,10 @@ class NestBuilder:
         if self._parallel is None:
             raise TypeError(f"{self._name} has no parallel loop")
         index, extent = self._parallel
-        arrays = sorted(self._arrays, key=lambda a: a.kind == loops.SCRATCH)
-        return Nest(self._name, tuple(self._sizes), tuple(arrays), index, extent, tuple(self._body))
+        arrays = sorted(self._arrays, key=lambda a: a.kind in (loops.SCRATCH, loops.SHARED))
+        nest = Nest(self._name, tuple(self._sizes), tuple(arrays), index, extent, tuple(self._body))
+        verify_nest(nest)
+        return nest
 
     def _fresh(self, name: str) -> str:
         count, unique = 1, name
