@@ -9,6 +9,7 @@ import numpy as np
 
 from graphloss import dtypes, ops
 from graphloss.errors import AttrError, DtypeError, ShapeError
+from graphloss.ir import dims
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import checks
 
@@ -32,6 +33,12 @@ def leading(labels: Tensor, padding: int) -> Tensor:
     # a column of the width itself, so that a row of no labels has a least element too
     last = ops.broadcast_to(ops.size((width,)), (rows, 1))
     return ops.reduce_min(ops.concat([before, last], 1), (1,))
+
+
+def lengths_of(rows: Tensor) -> Tensor:
+    """The lengths [S] of the sequences of packed rows."""
+    offsets = ops.offsets_of(rows)
+    return ops.getitem(offsets, slice(1, None)) - ops.getitem(offsets, slice(None, -1))
 
 
 def lengths(value: object, n: Tensor, axis: int, name: str, where: str) -> Tensor:
@@ -69,3 +76,36 @@ def blank_class(blank: object, n: Tensor, where: str) -> int:
     if blank < 0 or (isinstance(classes, int) and blank >= classes):
         raise AttrError(f"{where}: blank is none of the classes", f"an index in [0, {classes})", blank)
     return blank
+
+
+def _new(tokens: Tensor, before: Tensor, blank: int) -> Tensor:
+    """Where a token stands for a symbol: it is not the blank, nor the token of the frame before."""
+    return ops.logical_and(ops.not_equal(tokens, blank), ops.not_equal(tokens, before))
+
+
+def collapsed(tokens: Tensor, frames: Tensor, blank: int, padding: int) -> tuple[Tensor, Tensor]:
+    """The symbols of paths [N, T], `padding` behind them, and how many they are [N]; `frames` [N] are checked."""
+    batch, steps = tokens.type.shape
+    nothing = ops.fill((batch, 1), blank, tokens.type.dtype)
+    before = ops.window(ops.concat([nothing, tokens], 1), {1: (0, steps, 1)})
+    place = ops.iota((1, steps), 1)
+    frames = ops.cast(frames, "int64")
+    known = ops.check_index(frames, dims.add(steps, 1))
+    kept = ops.logical_and(_new(tokens, before, blank), ops.less(place, ops.unsqueeze(known, (1,))))
+    counts = ops.reduce_sum(ops.cast(kept, "int64"), (1,))
+    symbols = ops.take_along(tokens, ops.argsort(ops.cast(ops.logical_not(kept), "int64"), 1), 1)
+    return ops.where(place < ops.unsqueeze(counts, (1,)), symbols, padding), counts
+
+
+def collapsed_rows(tokens: Tensor, offsets: Tensor, blank: int) -> Tensor:
+    """The symbols [n, 1] of packed paths [R], with sequences of their own; `offsets` are checked."""
+    (rows,) = tokens.type.shape
+    starts = ops.getitem(offsets, slice(None, -1))
+    first = ops.scatter_add(starts, ops.fill(starts.type.shape, 1, "int64"), (dims.add(rows, 1),))
+    first = ops.window(first, {0: (0, rows, 1)}) > 0
+    nothing = ops.fill((1,), blank, tokens.type.dtype)
+    before = ops.window(ops.concat([nothing, tokens], 0), {0: (0, rows, 1)})
+    kept = _new(tokens, ops.where(first, blank, before), blank)
+    ends = ops.concat([ops.fill((1,), 0, "int64"), ops.cumsum(ops.cast(kept, "int64"), 0)], 0)
+    symbols = ops.gather(tokens, ops.rows_where(kept))
+    return ops.with_offsets(ops.unsqueeze(symbols, (1,)), ops.gather(ends, offsets))

@@ -98,7 +98,7 @@ from graphloss.ops.stable import (
     xlogy,
 )
 from graphloss.ops.structured.crf import linear_chain_crf
-from graphloss.ops.structured.ctc import ctc
+from graphloss.ops.structured.ctc import ctc, ctc_with_logits
 from graphloss.ops.structured.ctc_beam import ctc_beam_search
 from graphloss.ops.structured.edit_distance import edit_distance
 from graphloss.ops.structured.viterbi import crf_viterbi
@@ -163,6 +163,7 @@ __all__ = [
     "crf_viterbi",
     "ctc",
     "ctc_beam_search",
+    "ctc_with_logits",
     "cumsum",
     "detach",
     "digamma",

@@ -39,14 +39,14 @@ class Code:
     def __init__(self, dtype: str, blank: int = 0, packed: bool = False) -> None:
         self.main = gl.Program()
         with gl.program_guard(self.main):
-            x = gl.data("log_probs", [None, None, None], dtype)
+            x = gl.data("scores", [None, None, None], dtype)
             labels = gl.data("labels", [None] if packed else [None, None], "int64")
             frames, lengths = gl.data("input_lengths", [None], "int64"), gl.data("label_lengths", [None], "int64")
             self.fetches = ops.ctc(x, labels, frames, lengths, blank)
         self.executor = gl.Executor()
 
     def __call__(self, arrays: tuple[Array, ...]) -> tuple[Array, Array]:
-        names = ("log_probs", "labels", "input_lengths", "label_lengths")
+        names = ("scores", "labels", "input_lengths", "label_lengths")
         cost, posterior = self.executor.run(self.main, dict(zip(names, arrays, strict=True)), list(self.fetches))
         return cost, posterior
 
@@ -167,7 +167,7 @@ def test_bits_do_not_depend_on_threads_or_on_what_is_fetched() -> None:
     wide = batch(rng, 50, 70, 12, 9)
     arrays = (wide[0].astype(np.float32), *wide[1:])
     code = Code("float32")
-    names = ("log_probs", "labels", "input_lengths", "label_lengths")
+    names = ("scores", "labels", "input_lengths", "label_lengths")
     feed = dict(zip(names, arrays, strict=True))
     before = gl.get_num_threads()
     try:
@@ -217,7 +217,7 @@ def test_malformed_data_are_errors_that_name_sample_and_position(packed: bool) -
             at_once.value.what, at_once.value.expected, at_once.value.got
         )  # fmt: skip
         name, place = run.value.what.split(": ")[1].split(" = ")[0].rstrip("]").split("[")
-        values = arrays[("log_probs", "labels", "input_lengths", "label_lengths").index(name)]
+        values = arrays[("scores", "labels", "input_lengths", "label_lengths").index(name)]
         assert str(values[tuple(map(int, place.split(", ")))]) == run.value.got
 
 

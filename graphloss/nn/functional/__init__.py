@@ -14,8 +14,8 @@ from graphloss.nn.functional.binary import binary_cross_entropy, binary_cross_en
 from graphloss.nn.functional.classification import cross_entropy, nll_loss
 from graphloss.nn.functional.linear import linear, linear_cross_entropy
 from graphloss.nn.functional.regression import huber_loss, l1_loss, mse_loss, smooth_l1_loss
+from graphloss.nn.functional.sequences import ctc_beam_search_decode, ctc_loss
 from graphloss.nn.likelihood import gaussian_nll_loss, kl_div, poisson_nll_loss
-from graphloss.nn.functional.sequences import ctc_loss
 from graphloss.nn.margin import (
     hinge_embedding_loss,
     margin_ranking_loss,

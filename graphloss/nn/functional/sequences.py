@@ -6,6 +6,7 @@ from graphloss import dtypes, ops
 from graphloss.errors import AttrError, DtypeError, ShapeError
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import checks, ctc
+from graphloss.losses.labels import stopped
 from graphloss.losses.reduction import check_reduction, reduced
 
 
@@ -81,6 +82,57 @@ def ctc_loss(
     if reduction == "mean":
         cost = cost / ops.cast(ops.maximum(sizes, 1), cost.type.dtype)
     return ops.squeeze(cost, (0,)) if single and reduction == "none" else reduced(cost, reduction)
+
+
+@checks.located
+def ctc_beam_search_decode(
+    log_probs: Tensor, input_lengths: object, blank: int = 0, beam_width: int = 10, top_paths: int = 1
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The most probable targets that a prefix beam search finds: repeats merged, blanks dropped, all paths summed.
+
+    The probability of a target is that of all its paths that stay within the beam; with a beam as wide as there are
+    targets it is exact.
+
+    Args:
+        log_probs: (T, N, C), or (T, C) for one sample.
+        input_lengths: frames of each sample, at most T: a tensor (N,), or a tuple of integers.
+        blank: the class that stands for no symbol.
+        beam_width: how many prefixes are kept after each frame.
+        top_paths: how many targets are wanted, at most beam_width.
+
+    Returns:
+        (targets (N, top_paths, T) int64, best first, -1 behind the end of each; their lengths (N, top_paths); the
+        logarithms of their probabilities (N, top_paths), -inf where there are no more targets); without N for (T, C).
+
+    Raises:
+        LabelError (in the run): a length out of range.
+        AttrError, ShapeError, DtypeError, ArgumentTypeError: at the call.
+
+    Source:
+        Graves and Jaitly, Towards end-to-end speech recognition with recurrent neural networks, 2014.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     p = gl.dygraph.to_variable(np.log([[0.6, 0.4], [0.6, 0.4]]))  # the best path is no symbol
+        ...     found = gl.nn.functional.ctc_beam_search_decode(p, 2, top_paths=2)
+        ...     found[0].numpy().tolist(), np.exp(found[2].numpy()).round(6).tolist()
+        ([[1, -1], [-1, -1]], [0.64, 0.36])
+    """
+    where = "ctc_beam_search_decode"
+    x = checks.tensor(log_probs, "log_probs", where)
+    checks.require_float(x, where, "log_probs")
+    if x.type.rank not in (2, 3):
+        raise ShapeError(f"{where}: log_probs are neither (T, N, C) nor (T, C)", "rank 2 or 3", checks.shape_text(x))
+    for name, value in (("beam_width", beam_width), ("top_paths", top_paths)):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise AttrError(f"{where}: {name} is an integer", got=repr(value))
+    single = x.type.rank == 2
+    x = ops.unsqueeze(x, (1,)) if single else x
+    frames = ctc.lengths(input_lengths, x, 1, "input_lengths", where)
+    found = ops.ctc_beam_search(x, frames, ctc.blank_class(blank, x, where), beam_width, top_paths)
+    labels, sizes, log_p = (stopped(ops.squeeze(v, (0,)) if single else v) for v in found)
+    return labels, sizes, log_p
 
 
 def _one_each(targets: Tensor, x: Tensor) -> bool:

@@ -15,7 +15,7 @@ from graphloss.ir import dims
 from graphloss.ir.dims import Equations
 from graphloss.ir.forms import Loops
 from graphloss.ir.loop_builder import Handle, NestBuilder
-from graphloss.ir.loops import Expr, Nest, Size, Use, cast, const, maximum, minimum, select, unequal
+from graphloss.ir.loops import Expr, Nest, Size, Use, cast, const, exp, log, maximum, minimum, select, unequal
 from graphloss.ir.opdef import Array, Attrs, AttrSpec, OpDef, Sample, Types, register
 from graphloss.ir.tensor import Tensor, apply
 from graphloss.ir.types import TensorType
@@ -25,7 +25,7 @@ from graphloss.ops.define import quiet
 from graphloss.ops.structured import wide
 from graphloss.ops.structured.wide import NOTHING, Wide
 
-_INPUTS: Final = ("log_probs", "labels", "input_lengths", "label_lengths")
+_INPUTS: Final = ("scores", "labels", "input_lengths", "label_lengths")
 _FRAMES = "a number of frames in [0, {T}]"
 _LENGTH = "a length in [0, {S}]"
 _PACKED = "a length of 0 or more, all of them adding up to the {S} labels"
@@ -33,15 +33,15 @@ _SYMBOL = "a class in [0, {C}) other than the blank"
 
 
 def _infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
-    log_probs, labels, *lengths = types
-    rules.expect(log_probs, "float", "log_probs")
+    scores, labels, *lengths = types
+    rules.expect(scores, "float", _INPUTS[0])
     packed = labels.rank == 1
     for name, t, rank in zip(_INPUTS, types, (3, 1 if packed else 2, 1, 1), strict=True):
         if t.rank != rank:
             raise ShapeError(f"{name} has the wrong rank", rank, rules.show(t.shape))
-        if t is not log_probs:
+        if t is not scores:
             rules.expect(t, "int", name)
-    _, batch, classes = log_probs.shape
+    _, batch, classes = scores.shape
     for name, t in zip(_INPUTS[2:], lengths, strict=True):
         rules.equal_shapes((batch,), t.shape, equations, f"ctc, {name} and samples")
     if not packed:
@@ -51,7 +51,12 @@ def _infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType
     if isinstance(classes, int) and classes < least:
         raise AttrError("the blank is none of the classes", f"an index in [{-classes}, {classes})", blank)
     equations.equal(dims.maximum(classes, least), classes, "ctc, the blank is one of the classes")
-    return TensorType(log_probs.dtype, (batch,)), log_probs
+    return TensorType(scores.dtype, (batch,)), scores
+
+
+def _infer_logits(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
+    cost, scores = _infer(types, attrs, equations)
+    return cost, scores, scores
 
 
 # -- the recursions --------------------------------------------------------------------------------------------------
@@ -61,12 +66,12 @@ def _lower(types: Types, outputs: Types, attrs: Attrs) -> Loops:
     frames, batch, classes = types[0].shape
     width = types[1].shape[-1]
     shorter = dims.sub(width, dims.maximum(dims.sub(width, frames), 0))  # a label longer than that has no alignment
-    nest = _nest(tuple(t.dtype for t in types), attrs["blank"], types[1].rank == 1)
+    nest = _nest(tuple(t.dtype for t in types), attrs["blank"], types[1].rank == 1, len(outputs) == 3)
     return Loops(nest, (frames, batch, classes, width, shorter))
 
 
 @lru_cache(maxsize=64)
-def _nest(dtypes: tuple[str, ...], blank: int, packed: bool) -> Nest:
+def _nest(dtypes: tuple[str, ...], blank: int, packed: bool, logits: bool) -> Nest:
     """The states of a label are B_0, Y_0, B_1, ..., Y_{L-1}, B_L: a blank before each symbol and one at the end.
 
     alpha_t(s) is the probability of all ways to state s that end with frame t - 1, beta_t(s) that of all ways on from
@@ -77,9 +82,10 @@ def _nest(dtypes: tuple[str, ...], blank: int, packed: bool) -> Nest:
     dtype = dtypes[0]
     shapes = ((T, N, C), (S,) if packed else (N, S), (N,), (N,))
     inputs = (b.input(name, d, shape) for name, d, shape in zip(_INPUTS, dtypes, shapes, strict=True))
-    log_probs, labels, input_lengths, label_lengths = inputs
+    scores, labels, input_lengths, label_lengths = inputs
     cost = b.output("cost", dtype, (N,))
     posterior = b.output("posterior", dtype, (T, N, C))
+    gradient = b.output("gradient", dtype, (T, N, C)) if logits else None
 
     symbols = b.scratch("symbols", "int64", (W + 1,))  # the blank, then the label
     skips = b.scratch("skips", dtype, (W + 2,))  # 1 where Y_k may follow Y_{k-1}
@@ -90,6 +96,7 @@ def _nest(dtypes: tuple[str, ...], blank: int, packed: bool) -> Nest:
     beta_b = wide.scratch(b, "beta_b", dtype, (2 * (W + 2),))  # of B_k, times what B_k emits; of two frames in turn
     beta_y = wide.scratch(b, "beta_y", dtype, (2 * (W + 2),))  # the same of Y_k
     weights = b.scratch("weights", dtype, (W + 1,))
+    inverse = b.scratch("inverse", dtype, (T,)) if logits else None  # 1 / Σ e^(x - max x) of each frame
 
     zero, one = wide.number(0.0, dtype), wide.number(1.0, dtype)
     blank_class = const(blank, "int64") if blank >= 0 else C + blank
@@ -116,8 +123,20 @@ def _nest(dtypes: tuple[str, ...], blank: int, packed: bool) -> Nest:
         total, less = b.var("total", const(0.0, "float64")), b.var("less", const(0.0, dtype))
         with b.loop("t", 0, steps) as t:
             now, then = b.let("now", t * row), b.let("then", (t + 1) * row)
+            offset: Expr | None = None
+            if gradient is not None and inverse is not None:  # log_softmax, with the exponentials left for its gradient
+                peak, mass = b.var("peak", const(-math.inf, dtype)), b.var("mass", const(0.0, "float64"))
+                with b.vector("c", 0, C) as c:
+                    b.accumulate(peak, "max", scores[t, n, c])
+                with b.vector("c", 0, C) as c:
+                    e = b.let("e", exp(scores[t, n, c] - peak))
+                    gradient[t, n, c] = e
+                    b.accumulate(mass, "sum", cast(e, "float64"))
+                offset = b.let("offset", cast(peak, "float64") + log(mass))
+                inverse[t] = cast(const(1.0, "float64") / mass, dtype)
             with b.vector("j", 0, L + 1) as j:
-                emitted[now + j] = wide.exponential(b, log_probs[t, n, symbols[j]])
+                score = cast(scores[t, n, symbols[j]], "float64")
+                emitted[now + j] = wide.exponential(b, score if offset is None else score - offset, dtype)
             emitted[now + L + 1] = zero
             silence = wide.named(b, "silence", emitted[now])
             top = b.var("top", const(NOTHING, dtype))
@@ -172,11 +191,21 @@ def _nest(dtypes: tuple[str, ...], blank: int, packed: bool) -> Nest:
             with b.vector("c", 0, C) as c:
                 posterior[t, n, c] = select(possible, const(0.0, dtype), math.nan)
             posterior[t, n, blank_class] = silent * scale
+            if gradient is not None and inverse is not None:
+                factor = b.let("factor", select(possible, inverse[t], math.nan))
+                with b.vector("c", 0, C) as c:
+                    gradient[t, n, c] = gradient[t, n, c] * factor
+                gradient[t, n, blank_class] = gradient[t, n, blank_class] - silent * scale
             with b.loop("k", 0, L) as k:
-                symbol = b.let("symbol", symbols[k + 1])
-                posterior[t, n, symbol] = posterior[t, n, symbol] + weights[k] * scale
+                symbol, share = b.let("symbol", symbols[k + 1]), b.let("share", weights[k] * scale)
+                posterior[t, n, symbol] = posterior[t, n, symbol] + share
+                if gradient is not None:
+                    gradient[t, n, symbol] = gradient[t, n, symbol] - share
         with b.loop("t", steps, T) as t, b.vector("c", 0, C) as c:
-            posterior[t, n, c] = select(t < frames, const(math.nan, dtype), 0.0)
+            rest = b.let("rest", select(t < frames, const(math.nan, dtype), 0.0))
+            posterior[t, n, c] = rest
+            if gradient is not None:
+                gradient[t, n, c] = rest
     return b.nest()
 
 
@@ -296,12 +325,24 @@ def _padded(labels: Array, lengths: Array, T: int, C: int, frames: Array, blank:
 # -- the op ----------------------------------------------------------------------------------------------------------
 
 
+def _reference_logits(arrays: Sequence[Array], attrs: Attrs) -> tuple[Array, ...]:
+    logits = arrays[0]
+    x = logits.astype(np.float64)
+    x = x - np.max(x, axis=2, keepdims=True, initial=-np.inf)
+    x = x - np.log(np.sum(np.exp(x), axis=2, keepdims=True))
+    cost, posterior = _reference((x, *arrays[1:]), attrs)
+    valid = np.arange(len(x))[:, None, None] < arrays[2][:, None]
+    gradient = np.where(valid, np.exp(x) - posterior, 0.0)
+    return cost.astype(logits.dtype), posterior.astype(logits.dtype), gradient.astype(logits.dtype)
+
+
 def _vjp(
     operands: Sequence[Tensor], outputs: Sequence[Tensor], g: Sequence[Tensor | None], attrs: Attrs
 ) -> tuple[Tensor | None, ...]:
     if g[0] is None:
         return None, None, None, None
-    return -outputs[1] * ops.unsqueeze(g[0], (1,)), None, None, None
+    gradient = outputs[2] if len(outputs) == 3 else -outputs[1]
+    return gradient * ops.unsqueeze(g[0], (1,)), None, None, None
 
 
 def _samples(rng: np.random.Generator) -> list[Sample]:
@@ -330,16 +371,27 @@ def _samples(rng: np.random.Generator) -> list[Sample]:
     ]
 
 
+_SOURCE: Final = "Graves, Fernández, Gomez and Schmidhuber, Connectionist temporal classification, 2006"
+
 register(
     OpDef(
         "ctc", _INPUTS, _infer, quiet(_reference), attrs=(AttrSpec("blank", "int", 0),), outputs=("cost", "posterior"),
-        lower=_lower, vjp=_vjp, samples=_samples, ulp=32,
+        lower=_lower, vjp=_vjp, samples=_samples, ulp=32, source=_SOURCE,
         summary="For each sample the negative logarithm of the probability of its label, inf where it has no alignment,"
         " and the posterior: how probable each class is at each frame, given the label; 0 behind the last frame, NaN"
         " where there is no alignment. Labels are a matrix or, of rank 1, stand one after the other. The derivative of"
         " the cost by the log-probabilities is minus the posterior; the posterior has none.",
-        formula="cost_n = -ln Σ_{paths that collapse to label_n} Π_t e ** log_probs[t, n, path_t]",
-        source="Graves, Fernández, Gomez and Schmidhuber, Connectionist temporal classification, 2006",
+        formula="cost_n = -ln Σ_{paths that collapse to label_n} Π_t e ** scores[t, n, path_t]",
+    )
+)  # fmt: skip
+
+register(
+    OpDef(
+        "ctc_with_logits", _INPUTS, _infer_logits, quiet(_reference_logits), attrs=(AttrSpec("blank", "int", 0),),
+        outputs=("cost", "posterior", "gradient"), lower=_lower, vjp=_vjp, samples=_samples, ulp=32, source=_SOURCE,
+        summary="As ctc, of the log_softmax of the scores along the classes, whose rounding it is without; and the"
+        " derivative of the cost by the scores, softmax - posterior.",
+        formula="ctc(log_softmax(scores, 2), labels, input_lengths, label_lengths)",
     )
 )  # fmt: skip
 
@@ -352,4 +404,12 @@ def ctc(
     A negative blank counts from the last class.
     """
     cost, posterior = apply("ctc", (log_probs, labels, input_lengths, label_lengths), {"blank": blank})
+    return cost, posterior
+
+
+def ctc_with_logits(
+    logits: Tensor, labels: Tensor, input_lengths: Tensor, label_lengths: Tensor, blank: int = 0
+) -> tuple[Tensor, Tensor]:
+    """(cost, posterior) as `ctc`, of the log_softmax of logits [T, N, C]."""
+    cost, posterior, _ = apply("ctc_with_logits", (logits, labels, input_lengths, label_lengths), {"blank": blank})
     return cost, posterior

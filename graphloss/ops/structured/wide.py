@@ -77,13 +77,13 @@ def scaled(m: Expr, n: Expr) -> Expr:
     return call("ldexp", m, n)
 
 
-def exponential(b: NestBuilder, x: Expr) -> Wide:
-    """e^x with 1 <= m < 2; 0 for x <= NOTHING; m is NaN for x = NaN and for x >= -NOTHING."""
-    wide = b.let("x", cast(x, "float64"))
+def exponential(b: NestBuilder, x: Expr, dtype: str) -> Wide:
+    """e^x of a float64 with 1 <= m < 2; 0 for x <= NOTHING; m is NaN for x = NaN and for x >= -NOTHING."""
+    wide = b.let("x", x)
     none = b.let("none", wide <= NOTHING)
     usual = b.let("usual", (wide > NOTHING) & (wide < -NOTHING))
     safe = b.let("safe", select(usual, wide, NOTHING))
     n = b.let("n", call("floor", safe * _LOG2_E))
-    rest = cast((safe - n * _LN2_HIGH) - n * _LN2_LOW, x.dtype)
+    rest = cast((safe - n * _LN2_HIGH) - n * _LN2_LOW, dtype)
     rest = minimum(maximum(rest, 0.0), math.log(2.0))  # of huge x no digit of the remainder is left
-    return Wide(select(usual, exp(rest), select(none, 0.0, const(math.nan, x.dtype))), cast(n, x.dtype))
+    return Wide(select(usual, exp(rest), select(none, 0.0, const(math.nan, dtype))), cast(n, dtype))
