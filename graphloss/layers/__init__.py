@@ -115,9 +115,7 @@ from graphloss.layers.loss import (
     softmax_with_cross_entropy,
     square_error_cost,
 )
-from graphloss.layers.loss_alignment import (
-    warpctc,
-)
+from graphloss.layers.loss_alignment import ctc_greedy_decoder, edit_distance, warpctc
 from graphloss.layers.loss_binary import (
     log_loss,
     sigmoid_focal_loss,
@@ -196,14 +194,14 @@ __all__ = [
     "cos",
     "cos_sim",
     "create_global_var",
-    "ctc_greedy_decoder",
     "create_parameter",
     "cross_entropy",
+    "ctc_greedy_decoder",
     "cumsum",
     "data",
-    "edit_distance",
     "diag",
     "dice_loss",
+    "edit_distance",
     "elementwise_add",
     "elementwise_div",
     "elementwise_floordiv",
