@@ -77,5 +77,5 @@ def program_of_text(text: str, empty: Program) -> Program:
             block.push(entry)
     empty.sequences.update(found.sequences)
     for name in found.feeds:
-        block.vars[name].lod_level = len(found.sequences.get(name, ()))
+        block.vars[name].declared_lod_level = len(found.sequences.get(name, ()))
     return empty

@@ -11,7 +11,7 @@ from graphloss.ir.dims import Dim
 from graphloss.ir.indexing import Index, indexed
 from graphloss.ir.location import Location
 from graphloss.ir.printer import type_text
-from graphloss.ir.sequences import check_level, divide, levels
+from graphloss.ir.sequences import divide, levels
 from graphloss.ir.tensor import Tensor, cast
 from graphloss.ir.types import TensorType
 
@@ -47,7 +47,7 @@ class Variable(Tensor):
         self._persistable = persistable
         self._stop_gradient = stop_gradient
         self.is_data = is_data
-        self._lod_level = lod_level
+        self.declared_lod_level = lod_level  # what it was made with; that of a result follows from its operands
         self.location = location
         self.op: Operator | None = None  # the statement that first defines it
 
@@ -112,16 +112,7 @@ class Variable(Tensor):
     @property
     def lod_level(self) -> int:
         """How deeply its rows are divided into sequences; 0 is a plain array."""
-        return self._lod_level or len(levels(self))
-
-    @lod_level.setter
-    def lod_level(self, value: int) -> None:
-        self._lod_level = check_level(value, self._name)
-
-    @property
-    def declared_lod_level(self) -> int:
-        """The `lod_level` it was made with; that of a result follows from its operands."""
-        return self._lod_level
+        return self.declared_lod_level or len(levels(self))
 
     def offsets(self) -> Variable | None:
         """The variable that holds the offsets [S+1] of its sequences, as they are fed; None for a plain array."""

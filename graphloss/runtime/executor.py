@@ -110,6 +110,22 @@ class Executor:
         use_program_cache: bool = ...,
         return_merged: bool = ...,
         use_prune: bool = ...,
+        partial: Literal[False] = ...,
+    ) -> list[Array] | list[LoDTensor]: ...
+
+    @overload
+    def run(
+        self,
+        program: Program | CompiledProgram | None = ...,
+        feed: Feeds = ...,
+        fetch_list: Fetches = ...,
+        feed_var_name: str = ...,
+        fetch_var_name: str = ...,
+        scope: Scope | None = ...,
+        return_numpy: bool = ...,
+        use_program_cache: bool = ...,
+        return_merged: bool = ...,
+        use_prune: bool = ...,
         *,
         partial: Literal[True],
     ) -> Partials: ...

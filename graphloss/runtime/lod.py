@@ -84,13 +84,9 @@ class LoDTensor:
             return False
         return True
 
-    def checked_lod(self, name: str = "") -> tuple[Array, ...]:
-        """The offsets, which nobody writes to.
-
-        Raises:
-            ValueRangeError: they do not divide the rows that are there now; it calls them `name`.
-        """
-        check_levels(self._stored.lod, self._rows(), name or self.name)
+    def checked_lod(self) -> tuple[Array, ...]:
+        """The offsets, which nobody writes to; ValueRangeError if they do not divide the rows that are there now."""
+        self._divide(self._stored.lod)
         return self._stored.lod
 
     def shape(self) -> list[int]:
@@ -112,12 +108,12 @@ class LoDTensor:
         return f"LoDTensor({shown}, lod={self.lod()})"
 
     def _divide(self, lod: Sequence[Array]) -> None:
-        check_levels(lod, self._rows(), self.name)
+        check_levels(lod, _rows(self._stored.value), self.name)
         self._stored.lod = tuple(lod)
 
-    def _rows(self) -> int | None:
-        value = self._stored.value
-        return None if value is None else value.shape[0] if value.ndim else 1
+
+def _rows(value: Array | None) -> int | None:
+    return None if value is None else value.shape[0] if value.ndim else 1
 
 
 def create_lod_tensor(data: object, recursive_seq_lens: Sequence[Sequence[int]], place: object = None) -> LoDTensor:
@@ -253,19 +249,21 @@ def split_feeds(program: Program, feeds: Mapping[str, object]) -> dict[str, obje
             out[name] = value
             continue
         stored, var = value._stored, variables.get(name)
-        if stored.value is None:
+        array, lod = stored.value, stored.lod  # read once: another thread may set the tensor meanwhile
+        if array is None:
             raise FeedError(f"the LoDTensor fed to {name!r} has no value", "one after set(array, place)", variable=name)
-        out[name] = stored.value
-        if var is None or not stored.lod:
+        out[name] = array
+        if var is None or not lod:
             continue
         names = levels(var) if var.is_data else ()
-        if len(names) != len(stored.lod):
+        if len(names) != len(lod):
             raise FeedError(
                 f"the LoDTensor fed to {name!r} has another depth of sequences than its variable",
-                f"lod_level {len(names)}", f"{len(stored.lod)} levels, {value.recursive_sequence_lengths()}",
-                hint=f"declare it by data(..., lod_level={len(stored.lod)})", variable=name,
+                f"lod_level {len(names)}", f"{len(lod)} levels, {value.recursive_sequence_lengths()}",
+                hint=f"declare it by data(..., lod_level={len(lod)})", variable=name,
             )  # fmt: skip
-        out.update(zip(names, value.checked_lod(name), strict=True))
+        check_levels(lod, _rows(array), name)
+        out.update(zip(names, lod, strict=True))
     return out
 
 
