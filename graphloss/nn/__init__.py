@@ -31,15 +31,15 @@ from graphloss.nn.loss_metric import (
     TripletMarginLoss,
     TripletMarginWithDistanceLoss,
 )
-from graphloss.nn.module import Module
 from graphloss.nn.loss_sequences import CTCLoss
+from graphloss.nn.module import Module
 
 __all__ = [
     "AdaptiveLogSoftmaxWithLoss",
     "BCELoss",
     "BCEWithLogitsLoss",
-    "CosineEmbeddingLoss",
     "CTCLoss",
+    "CosineEmbeddingLoss",
     "CosineSimilarity",
     "CrossEntropyLoss",
     "GaussianNLLLoss",
