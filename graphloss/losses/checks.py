@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from graphloss import dtypes
-from graphloss.errors import ArgumentTypeError, AttrError, DtypeError, GraphlossError, ShapeError
+from graphloss.errors import ArgumentTypeError, AttrError, DtypeError, GraphlossError, LabelError, ShapeError
 from graphloss.ir.dims import Dim
 from graphloss.ir.location import user_location
 from graphloss.ir.tensor import Tensor
@@ -23,11 +25,25 @@ def located(fn: Callable[P, R], name: str | None = None) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return fn(*args, **kwargs)
+        except LabelError as error:
+            argument = _label_argument(fn, args, kwargs)
+            if argument is not None:  # eager mode knows the op's name of it only
+                error.what = re.sub(r"\bindex(?=\[| =)", argument, error.what, count=1)
+            error.with_op(name or fn.__name__, user_location())
+            raise
         except GraphlossError as error:
             error.with_op(name or fn.__name__, user_location())
             raise
 
     return run
+
+
+def _label_argument(fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> str | None:
+    """Which argument holds the labels: the one called so, else the only one of integers."""
+    given = inspect.signature(fn).bind(*args, **kwargs).arguments
+    integers = [name for name, x in given.items() if isinstance(x, Tensor) and dtypes.is_int(x.type.dtype)]
+    called = [name for name in integers if name in ("label", "target", "labels")]
+    return called[0] if called else integers[0] if len(integers) == 1 else None
 
 
 def tensor(value: object, name: str, where: str, hint: str | None = None) -> Tensor:

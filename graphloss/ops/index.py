@@ -11,18 +11,26 @@ from graphloss.errors import LabelError, ShapeError
 from graphloss.ir import dims
 from graphloss.ir.dims import Dim, Equations
 from graphloss.ir.forms import Gather, InRange, Pick
+from graphloss.ir.location import Location
 from graphloss.ir.opdef import Array, Attrs, AttrSpec, Sample, Types
 from graphloss.ir.tensor import Tensor, apply, cast
 from graphloss.ir.types import TensorType
 from graphloss.ops import rules
+from graphloss.ops.check import range_error
 from graphloss.ops.define import define, no_gradient
 
+_LABEL = "labels count from 0; rows to leave out hold the ignore_index"
+_INDEX = "indices count from 0; a negative one does not count from the end"
 
-def out_of_range(what: str, position: Sequence[int], value: int, limit: int) -> LabelError:
-    """The error of op `what`: its index holds `value` at `position`, which is not in [0, limit)."""
-    place = str(list(position)) if position else ""
-    row = f"row {position[0]}: " if position else ""
-    return LabelError(f"{row}index{place} = {value} is out of range", f"an index in [0, {limit})", value, op=what)
+
+def index_error(
+    variable: str, position: Sequence[int], value: int, limit: int, op: str, where: Location | None = None, *,
+    picks: bool,
+) -> LabelError:  # fmt: skip
+    """The error of an index of `variable` at `position` that is not in [0, limit); what `picks` is a label."""
+    error = range_error(variable, position, value, f"an index in [0, {limit})", op, where)
+    error.hint = _LABEL if picks else _INDEX
+    return error
 
 
 def check(what: str, index: Array, limit: int) -> None:
@@ -30,7 +38,7 @@ def check(what: str, index: Array, limit: int) -> None:
     bad = (index < 0) | (index >= limit)
     if bad.any():
         place = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
-        raise out_of_range(what, place, int(index[place]), limit)
+        raise index_error("index", place, int(index[place]), limit, what, picks=what == "pick")
 
 
 def _checked_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:

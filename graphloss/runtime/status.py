@@ -5,14 +5,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 
-from graphloss.errors import GraphlossError, LabelError, ShapeError
+from graphloss.errors import GraphlossError, ShapeError
 from graphloss.ir import dims
 from graphloss.ops.check import range_error, value_error
+from graphloss.ops.index import index_error
 from graphloss.schedule.kernel import CheckSite
 from graphloss.schedule.workspace import NonEmpty
-
-_LABEL = "labels count from 0; rows to leave out hold the ignore_index"
-_INDEX = "indices count from 0; a negative one does not count from the end"
 
 
 def failed_check(
@@ -30,16 +28,7 @@ def failed_check(
         low, high = site.interval.low, site.interval.high
         return value_error(site.variable, index, number, low, high, site.op, site.loc)
     limit = dims.evaluate(site.limit, env)
-    place = f"[{', '.join(map(str, index))}]" if index else ""
-    row = f"row {index[0]}: " if index else ""
-    return LabelError(
-        f"{row}{site.variable}{place} = {value} is out of range",
-        expected=f"an index in [0, {limit})",
-        got=str(value),
-        op=site.op,
-        where=site.loc,
-        hint=_LABEL if " = pick(" in site.op else _INDEX,
-    )
+    return index_error(site.variable, index, value, limit, site.op, site.loc, picks=" = pick(" in site.op)
 
 
 def _tensor_index(site: CheckSite, position: int, env: Mapping[str, int]) -> list[int]:

@@ -104,11 +104,31 @@ def test_full_text_of_a_label_out_of_range() -> None:
         with pytest.raises(LabelError) as caught:
             F.cross_entropy(x, y)
     text = str(caught.value)
-    what, expected, op, where = text.splitlines()
-    assert what == "row 7: index[7] = 12 is out of range"
+    what, expected, op, where, hint = text.splitlines()
+    assert what == "row 7: target[7] = 12 is out of range"
     assert expected == "  expected an index in [0, 10), got 12"
     assert op.startswith("  op: pick")
     assert "test_errors.py:" in where
+    assert hint == "  hint: labels count from 0; rows to leave out hold the ignore_index"
+
+
+@pytest.mark.parametrize(
+    ("call", "called"),
+    [
+        (lambda x, y: gl.dygraph.NLLLoss()(x, y), "label"),
+        (lambda x, y: gl.nn.MultiMarginLoss()(x, y), "target"),
+        (lambda x, y: gl.layers.cross_entropy(x, gl.layers.unsqueeze(y, [1])), "label"),
+        (lambda x, y: gl.gluon.loss.SoftmaxCELoss()(x, y), "label"),
+        (lambda x, y: gl.losses.softmax_focal_loss(logits=x, target=y), "target"),
+        (lambda x, y: gl.layers.gather(x, y), "index"),
+        (lambda x, y: gl.layers.accuracy(x, gl.layers.unsqueeze(y, [1])), "label"),
+    ],
+)
+def test_the_argument_with_a_label_out_of_range_is_named(call: Callable[..., object], called: str) -> None:
+    with gl.dygraph.guard():
+        x, y = gl.dygraph.to_variable(np.zeros((2, 3))), gl.dygraph.to_variable(np.array([1, 7]))
+        with pytest.raises(LabelError, match=rf"row 1: {called}\[1\] = 7 is out of range"):
+            call(x, y)
 
 
 def test_batches_of_two_feeds_must_agree() -> None:

@@ -31,7 +31,13 @@ def test_an_index_out_of_range_is_named(what: str, bad: int) -> None:
     with using(NumpyMode()), pytest.raises(LabelError) as e:
         calls[what]()
     assert str(e.value) == (
-        f"row 7: index[7] = {bad} is out of range\n  expected an index in [0, 10), got {bad}\n  op: {what}"
+        f"row 7: index[7] = {bad} is out of range\n  expected an index in [0, 10), got {bad}\n  op: {what}\n"
+        + "  hint: "
+        + (
+            "labels count from 0; rows to leave out hold the ignore_index"
+            if what == "pick"
+            else "indices count from 0; a negative one does not count from the end"
+        )
     )
 
 
