@@ -67,6 +67,14 @@ COEFFICIENTS: Final[dict[tuple[str, str], tuple[float, ...]]] = {
         float.fromhex("0x1.39a1e0d4a9ab0p-3"),
         float.fromhex("0x1.2f041408e3b06p-3"),
     ),
+    ("inverse", "float32"): (  # on [-0.2929, 0.4143], error 0.07
+        float.fromhex("-0x1.08c8800000000p+0"),
+        float.fromhex("0x1.c856240000000p-1"),
+    ),
+    ("inverse", "float64"): (  # on [-0.2929, 0.4143], error 0.07
+        float.fromhex("-0x1.08c87fc8390a5p+0"),
+        float.fromhex("0x1.c85623ca3cba7p-1"),
+    ),
     ("softplus", "float32"): (  # on [-0.429688, 0.445312], error 8.8e-09
         float.fromhex("-0x1.1fcf920000000p-4"),
         float.fromhex("-0x1.8515cc0000000p-2"),

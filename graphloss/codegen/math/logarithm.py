@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from llvmlite import ir
 
 from graphloss.codegen.math.coefficients import SPLIT
 from graphloss.codegen.math.common import INFINITY, LN2_HIGH, LN2_LOW, NAN, SQRT_HALF, halves, polynomial, product_sum
 from graphloss.codegen.values import FORMATS, Lanes
-
-# 1/(1 + f) ≈ 1 + f (a + b f) on [√½ - 1, √2 - 1]: least in its largest error in ULP of log(1 + f)
-_INVERSE: Final = (-1.03154513, 0.88783798)
 
 
 def split_exponent(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.Value]:
@@ -101,12 +96,12 @@ def log1p(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
     u = lanes.add(one, x)
     e, m = split_exponent(lanes, dtype, u)
     f = lanes.sub(m, one)
-    # log(1 + x) = log u + c / u with c the rounding error of 1 + x. In the last place a parabola is enough for 1/m.
+    # log(1 + x) = log u + c / u with c the rounding error of 1 + x; 1/m ≈ 1 + f P(f), in the last place a parabola.
     # Where e = 0, f + c is x, exactly; so there x is the leading term, and c / u - c is left of the correction.
     c = lanes.sub(x, lanes.sub(u, one))
     near = lanes.eq(e, lanes.const(dtype, 0.0))
-    slope = lanes.fma(f, lanes.const(dtype, _INVERSE[1]), lanes.const(dtype, _INVERSE[0]))
-    inverse = lanes.fma(f, slope, lanes.select(near, lanes.const(dtype, 0.0), one))
+    zero_or_one = lanes.select(near, lanes.const(dtype, 0.0), one)
+    inverse = lanes.fma(f, polynomial(lanes, dtype, "inverse", f), zero_or_one)
     down = lanes.power_of_two(lanes.neg(lanes.min(lanes.const(dtype, float(FORMATS[dtype].bias)), e)))
     y = _log_sum(lanes, dtype, e, f, lanes.select(near, x, f), lanes.mul(lanes.mul(c, down), inverse))
     y = lanes.select(lanes.lt(x, infinity), lanes.copysign(y, x), x)  # the sign of x: keeps -0

@@ -115,6 +115,17 @@ def _log1p_factor(share: float, center: float) -> Function:
     return factor
 
 
+def _inverse_tail(f: Number) -> Number:
+    """(1/(1 + f) - 1) / f"""
+    return -1 / (1 + f)
+
+
+def _inverse_weight(f: Number) -> Number:
+    """f, times the rounding error of 1 + f, in ULP of log(1 + f)."""
+    binade = mpf(2) ** mp.floor(mp.log(abs(mp.log1p(f)), 2))
+    return f / binade if f > 0 else f / (2 * binade)
+
+
 def _atanh_tail(z: Number) -> Number:
     s = mp.sqrt(z)
     return (2 * mp.atanh(s) - 2 * s) / (s * z)
@@ -142,6 +153,8 @@ def basic_tasks() -> Iterator[Fit]:
         yield Fit("exp2", dtype, _exp2_tail, -0.5, 0.5, degree - 1, abs)
     yield Fit("log", "float32", _log_tail, -0.2929, 0.4143, 8, lambda f: f * f)
     yield Fit("log", "float64", _atanh_tail, 0.0, 0.02944, 6, abs)
+    for dtype in ("float32", "float64"):
+        yield Fit("inverse", dtype, _inverse_tail, -0.2929, 0.4143, 1, _inverse_weight)
     for dtype, degree, center in (("float32", 9, 0.4296875), ("float64", 20, 0.4375)):
         yield Fit("softplus", dtype, _log1p_factor(0.875, center), -center, 0.875 - center, degree, lambda t: mpf(1))
     for dtype, degree in (("float32", 5), ("float64", 13)):
