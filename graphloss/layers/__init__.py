@@ -121,6 +121,7 @@ from graphloss.layers.loss_binary import (
     sigmoid_focal_loss,
     teacher_student_sigmoid_loss,
 )
+from graphloss.layers.loss_chain import crf_decoding, linear_chain_crf
 from graphloss.layers.loss_metric import (
     center_loss,
     cos_sim,
@@ -195,6 +196,7 @@ __all__ = [
     "cos_sim",
     "create_global_var",
     "create_parameter",
+    "crf_decoding",
     "cross_entropy",
     "ctc_greedy_decoder",
     "cumsum",
@@ -242,6 +244,7 @@ __all__ = [
     "leaky_relu",
     "less_equal",
     "less_than",
+    "linear_chain_crf",
     "linspace",
     "log",
     "log_loss",

@@ -11,6 +11,7 @@ from graphloss.nn.activations import (
     tanh,
 )
 from graphloss.nn.functional.binary import binary_cross_entropy, binary_cross_entropy_with_logits
+from graphloss.nn.functional.chains import crf_viterbi, linear_chain_crf
 from graphloss.nn.functional.classification import cross_entropy, nll_loss
 from graphloss.nn.functional.linear import linear, linear_cross_entropy
 from graphloss.nn.functional.regression import huber_loss, l1_loss, mse_loss, smooth_l1_loss
@@ -38,6 +39,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "cosine_embedding_loss",
     "cosine_similarity",
+    "crf_viterbi",
     "cross_entropy",
     "ctc_beam_search_decode",
     "ctc_loss",
@@ -47,6 +49,7 @@ __all__ = [
     "kl_div",
     "l1_loss",
     "linear",
+    "linear_chain_crf",
     "linear_cross_entropy",
     "log_softmax",
     "logsigmoid",
