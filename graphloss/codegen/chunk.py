@@ -66,10 +66,9 @@ def bases_of(frame: Frame, positions: Iterable[int], axes: Mapping[int, ir.Value
     found: dict[int, ir.Value] = {}
     for position in positions:
         action = frame.actions[position]
-        if isinstance(action, (Load, IndexedLoad, Keep)):
-            found[position] = frame.address(action.access, axes, action.dtype)
-        elif isinstance(action, Store):
-            found[position] = frame.address(action.access, axes, frame.actions[action.arg].dtype)
+        if isinstance(action, (Load, IndexedLoad, Keep, Store)):
+            dtype: str = frame.actions[action.arg].dtype if isinstance(action, Store) else action.dtype
+            found[position] = flow.opaque(frame.builder, frame.address(action.access, axes, dtype))
     return found
 
 
