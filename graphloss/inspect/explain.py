@@ -76,7 +76,10 @@ class Explanation:
 
     def _steps(self) -> list[str]:
         lines = [f"kernels: {len(self.kernels)}, of {len(self.code.plan.steps)} steps"]
-        for step in self.code.plan.steps:
+        starts = {r.begin: r for r in self.code.plan.regions}
+        for number, step in enumerate(self.code.plan.steps):
+            if number in starts:
+                lines.append(f"  {starts[number]}:")
             t = traffic(step, self.code.plan.buffers)
             if isinstance(step, HostCall):
                 lines.append(f"  host {step.op}; {_bytes(t)}")

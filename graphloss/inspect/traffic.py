@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from graphloss import dtypes
 from graphloss.ir import dims
 from graphloss.ir.dims import Dim
+from graphloss.schedule.chunked import Step
 from graphloss.schedule.kernel import (
     Access,
     Apply,
@@ -38,7 +39,7 @@ from graphloss.schedule.kernel import (
     Tile,
     Total,
 )
-from graphloss.schedule.plan import Plan, Step
+from graphloss.schedule.plan import Plan
 
 # What a core's second-level cache holds at least, and its line.
 CACHE = 512 * 1024

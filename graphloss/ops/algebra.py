@@ -87,8 +87,12 @@ def _vjp(
     if y.type.rank == 1:
         dy = ops.unsqueeze(dy, dy.type.rank)
     tx, ty = attrs["transpose_x"] and x.type.rank > 1, attrs["transpose_y"] and y.type.rank > 1
-    gx = matmul(b, dy, transpose_x=ty, transpose_y=True) if tx else matmul(dy, b, transpose_y=not ty)
-    gy = matmul(dy, a, transpose_x=True, transpose_y=tx) if ty else matmul(a, dy, transpose_x=not tx)
+    rows, dz = a, dy
+    if a.type.rank > 2 and b.type.rank == 2 and not tx:  # all rows times one matrix: nothing to sum over batches
+        rows, dz = ops.flatten(a, a.type.rank - 1), ops.flatten(dy, a.type.rank - 1)
+    gx = matmul(b, dz, transpose_x=ty, transpose_y=True) if tx else matmul(dz, b, transpose_y=not ty)
+    gy = matmul(dz, rows, transpose_x=True, transpose_y=tx) if ty else matmul(rows, dz, transpose_x=not tx)
+    gx = gx if rows is a else ops.reshape(gx, a.type.shape)
     return _back(gx, a, x), _back(gy, b, y)
 
 

@@ -11,7 +11,7 @@ from graphloss.ir.builder import Value
 from graphloss.ir.dims import Dim
 from graphloss.ir.graph import Graph
 from graphloss.ir.tensor import apply
-from graphloss.passes import fold, pads
+from graphloss.passes import fold, pads, products
 from graphloss.passes.differentiate import pinned
 from graphloss.passes.stable import normal
 from graphloss.passes.stable.terms import operand
@@ -244,6 +244,7 @@ RULES: Final[tuple[Rule, ...]] = (
     *(r for r in normal.RULES if r.name not in ("logsumexp-keeps", "cast-of-one-hot")),
     *fold.RULES,
     *pads.RULES,
+    *products.RULES,
     Rule(
         name="copy", formula="assign(x), detach(x) -> x", why="no derivative is taken any more", numerics="exact",
         roots=("assign", "detach"),

@@ -47,6 +47,13 @@ class Region:
     grains: tuple[Dim, ...]
     cuts: Mapping[int, Cut]
 
+    def __str__(self) -> str:
+        """What it is; in figures where no size is open."""
+        sizes = (self.rows, *self.slots, *self.sums, *self.grains)
+        chunk = "" if any(map(d.symbols, sizes)) else f" of {self.chunk({})}"
+        row = sum_of(self.slots)
+        return f"{self.end - self.begin} steps in row chunks{chunk}, {self.rows} rows, {row} B per row between them"
+
     def chunk(self, env: Mapping[str, int], forced: int | None = None) -> int:
         """Rows per chunk, a function of the sizes only: a multiple of what kernels ask for, chunks of about one size.
 
@@ -79,7 +86,7 @@ def regions(
 
     A region that is known to need less than the budget is none, unless `small` asks for it.
     """
-    return _Finder(buffers, results, small).run(list(steps))
+    return _Finder(steps, buffers, results, small).run(list(steps))
 
 
 @dataclass
@@ -94,7 +101,11 @@ class _Partition:
 
 
 class _Finder:
-    def __init__(self, buffers: Mapping[str, Buffer], results: set[str], small: bool) -> None:
+    def __init__(self, steps: Sequence[Step], buffers: Mapping[str, Buffer], results: set[str], small: bool) -> None:
+        self.readers: dict[str, set[int]] = {}  # of the whole plan, by id
+        for step in steps:
+            for b in reads(step):
+                self.readers.setdefault(b, set()).add(id(step))
         self.buffers = buffers
         self.results = results
         self.small = small
@@ -176,9 +187,8 @@ class _Finder:
         return part
 
     def _local(self, part: _Partition) -> set[str]:
-        used = {b for s in part.after for b in reads(s)}
-        read = {b for s in part.inside for b in reads(s)}
-        return {b for b in part.aligned if b in read and b not in used and self._temporary(b)}
+        inside = {id(s) for s in part.inside}
+        return {b for b in part.aligned if self.readers.get(b, set()) <= inside and self._temporary(b)}
 
     # --- one step on some rows
 

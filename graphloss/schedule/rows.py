@@ -43,6 +43,8 @@ CHUNK = 32768
 UNROLLED_ROW = 24
 # Unrolled scalar functions of one kernel: beyond this, compiling costs more than a loop over the row.
 UNROLLED_CALLS = 1536
+# About as many chunks has a kernel that sums along its rows' columns, if its rows are many.
+COLUMN_CHUNKS = 64
 
 
 @dataclass
@@ -116,6 +118,10 @@ class KernelBuilder:
             self.grain = max(16, CHUNK // row // 16 * 16)
             return Tile.LANES_ARE_ROWS
         self.grain = CHUNK if not outer else _grain(row if row is not None else 1, 16)
+        if outer and not self.s.column.isdisjoint(self.group.partials):
+            # each chunk has a row of sums per column: few chunks, so that these stay small beside the rows themselves
+            rows = d.mul(d.floordiv(d.product(outer), 16 * COLUMN_CHUNKS), 16)
+            self.grain = d.maximum(d.maximum(self.grain, 16), rows)
         return Tile.ROWS
 
     # --- nodes
