@@ -102,7 +102,6 @@ class _Writer:
         return f"{atom.fn}{self._tuple(atom.args)}"
 
 
-@once
 def sources(*names: str) -> str | None:
     """What tells these folders and files of the package from their other versions: names, sizes and times of change, as
     for Python's own byte code.
@@ -110,22 +109,28 @@ def sources(*names: str) -> str | None:
     None where nobody can tell: they cannot be listed (a package in an archive, say), or one is younger than this
     process, which then runs an older text.
     """
-    digest = hashlib.sha256(_ROOT.encode())
+    found = [_version(os.path.join(_ROOT, name)) for name in names]
+    return None if None in found else " ".join(map(str, found))
+
+
+@once
+def _version(path: str) -> str | None:
+    digest = hashlib.sha256()
     try:
-        for path, about in _files(os.path.join(_ROOT, name) for name in names):
+        for file, about in _files(path):
             if about.st_mtime > _IMPORTED - _IMPORT_SECONDS:
                 return None
-            digest.update(f"{path} {about.st_size} {about.st_mtime_ns}\n".encode())
+            digest.update(f"{file} {about.st_size} {about.st_mtime_ns}\n".encode())
     except OSError:
         return None
     return digest.hexdigest()
 
 
-def _files(paths: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
-    for path in paths:
-        if path.endswith(".py"):
-            yield path, os.stat(path)
-            continue
-        with os.scandir(path) as listing:
-            inside = [e.path for e in listing if e.name.endswith(".py") or (e.is_dir() and e.name != "__pycache__")]
-        yield from _files(sorted(inside))
+def _files(path: str) -> Iterator[tuple[str, os.stat_result]]:
+    if path.endswith(".py"):
+        yield path, os.stat(path)
+        return
+    with os.scandir(path) as listing:
+        inside = [e.path for e in listing if e.name.endswith(".py") or (e.is_dir() and e.name != "__pycache__")]
+    for each in sorted(inside):
+        yield from _files(each)

@@ -9,7 +9,6 @@ anything; a number matches a constant of any shape; the same capture twice must 
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -142,23 +141,24 @@ class Template:
     attrs: tuple[str, ...]
 
 
+def parameters(function: Callable[..., object]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of the positional and of the keyword-only parameters of a plain function; `inspect` takes a third of
+    a millisecond."""
+    code = function.__code__
+    positional, end = code.co_argcount, code.co_argcount + code.co_kwonlyargcount
+    return code.co_varnames[:positional], code.co_varnames[positional:end]
+
+
 def compile_pattern(before: Callable[..., Tensor]) -> Template:
     """Runs `before` once on captures."""
-    values, attrs = [], []
-    arguments: list[Pattern] = []
-    keywords: dict[str, AttrCapture] = {}
-    for p in inspect.signature(before).parameters.values():
-        if p.kind is p.KEYWORD_ONLY:
-            attrs.append(p.name)
-            keywords[p.name] = AttrCapture(p.name)
-        else:
-            values.append(p.name)
-            arguments.append(Capture(p.name))
+    values, attrs = parameters(before)
+    arguments = [Capture(name) for name in values]
+    keywords = {name: AttrCapture(name) for name in attrs}
     with using(PatternMode()):
         root = before(*arguments, **keywords)
     if not isinstance(root, Node):
         raise TypeError("a pattern must be an op, not a bare capture or number")
-    return Template(root, tuple(values), tuple(attrs))
+    return Template(root, values, attrs)
 
 
 def match(pattern: Pattern, name: str, view: View, bound: Bindings) -> Iterator[Bindings]:

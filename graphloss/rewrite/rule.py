@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +12,7 @@ from graphloss.ir.dims import Dim
 from graphloss.ir.graph import Attr, Op
 from graphloss.ir.tensor import Tensor
 from graphloss.ir.types import TensorType
-from graphloss.rewrite.pattern import Template, View, compile_pattern, match_op
+from graphloss.rewrite.pattern import Template, View, compile_pattern, match_op, parameters
 
 NUMERICS: Final = ("exact", "more_accurate", "reassociates", "assumes_finite")
 
@@ -98,7 +97,8 @@ class Rule:
     @cached_property
     def _wanted(self) -> tuple[str, ...]:
         assert self.after is not None
-        return tuple(inspect.signature(self.after).parameters)
+        values, attrs = parameters(self.after)
+        return (*values, *attrs)
 
     def root_types(self) -> tuple[str, ...]:
         return self.roots if self.template is None else (self.template.root.op,)
