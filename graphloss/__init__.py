@@ -19,7 +19,7 @@ from graphloss import (
 from graphloss.dygraph import disable_dygraph, enable_dygraph
 from graphloss.dygraph import enabled as in_dygraph_mode
 from graphloss.framework import device_guard, get_flags, require_version, set_flags
-from graphloss.function import compile
+from graphloss.function import Derivative, Function, compile
 from graphloss.inspect.compare import compare
 from graphloss.inspect.explain import explain
 from graphloss.io import load, load_dygraph, save, save_dygraph
@@ -30,7 +30,7 @@ from graphloss.ir.mode import ProgramMode
 from graphloss.ir.parameter import Parameter
 from graphloss.ir.place import CPUPlace, CUDAPinnedPlace, CUDAPlace, cpu_places, is_compiled_with_cuda
 from graphloss.ir.program import Program
-from graphloss.ir.tensor import set_default_mode
+from graphloss.ir.tensor import Tensor, set_default_mode
 from graphloss.ir.variable import Variable
 from graphloss.layers.plain_index import embedding, one_hot
 from graphloss.ops import gradient as backward
@@ -51,14 +51,17 @@ __all__ = [
     "CUDAPlace",
     "CompileOptions",
     "CompiledProgram",
+    "Derivative",
     "ExecutionStrategy",
     "Executor",
+    "Function",
     "LoDTensor",
     "ParamAttr",
     "Parameter",
     "Partials",
     "Program",
     "Scope",
+    "Tensor",
     "Variable",
     "__version__",
     "append_backward",

@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from graphloss import dtypes
 from graphloss.dygraph.autograd import backward
 from graphloss.dygraph.tape import Array, Cell, Handle, frozen
 from graphloss.errors import ArgumentTypeError, DtypeError, ShapeError
 from graphloss.ir import unique_name
-from graphloss.ir.tensor import Tensor, cast
-from graphloss.ops.slices import Key, getitem
+from graphloss.ir.tensor import Tensor
 
 
 class VarBase(Handle):
@@ -44,15 +42,6 @@ class VarBase(Handle):
     @property
     def shape(self) -> list[int]:
         return list(self.cell.array.shape)
-
-    @property
-    def dtype(self) -> str:
-        """The element type, as a plain string."""
-        return str(self.cell.array.dtype.name)
-
-    @property
-    def ndim(self) -> int:
-        return int(self.cell.array.ndim)
 
     @property
     def lod_level(self) -> int:
@@ -133,13 +122,6 @@ class VarBase(Handle):
         lod = self.cell.lod
         self.cell = Cell(frozen(array), sink=self.cell.sink)
         self.cell.lod = lod
-
-    def astype(self, dtype: object) -> Tensor:
-        """Itself if it has that dtype, else a cast."""
-        return cast(self, dtypes.canonical(dtype))
-
-    def __getitem__(self, index: Key | tuple[Key, ...]) -> Tensor:
-        return getitem(self, index)
 
     def __len__(self) -> int:
         if self.ndim == 0:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import EllipsisType
 from typing import Any, Protocol, TypeAlias
 
 import numpy.typing as npt
 
 from graphloss import dtypes
-from graphloss.errors import ArgumentTypeError, UnsupportedError
+from graphloss.errors import ArgumentTypeError, ShapeError, UnsupportedError
 from graphloss.ir.opdef import OpDef, get
 from graphloss.ir.types import TensorType
 
@@ -46,6 +47,16 @@ def using(mode: Mode) -> Iterator[None]:
         _current.reset(token)
 
 
+Item: TypeAlias = "int | slice | EllipsisType | None"
+Index: TypeAlias = "Item | tuple[Item, ...]"
+_indexers: list[Callable[[Tensor, Index], Tensor]] = []
+
+
+def set_indexer(indexer: Callable[[Tensor, Index], Tensor]) -> None:
+    """Says what `v[...]` means on every kind of tensor; the slicing ops do so once, when they are defined."""
+    _indexers[:] = [indexer]
+
+
 class Tensor:
     """Base of handles. `type` is the value's TensorType. Operators build ops through `current()`; hashing is by
     identity.
@@ -61,6 +72,42 @@ class Tensor:
     @property
     def type(self) -> TensorType:
         raise NotImplementedError
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """The dimensions, -1 where one is known at run time only; `type.shape` has the symbols."""
+        return tuple(d if isinstance(d, int) else -1 for d in self.type.shape)
+
+    @property
+    def dtype(self) -> str:
+        """The element type, as a plain string."""
+        return self.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.type.rank
+
+    def astype(self, dtype: object) -> Tensor:
+        """A cast; itself if it has that dtype."""
+        return cast(self, dtypes.canonical(dtype))
+
+    def __getitem__(self, index: Index) -> Tensor:
+        """Integers drop their axis, slices may have steps, `...` and None mean what they mean in NumPy."""
+        return _indexers[0](self, index)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        # Without this, Python would ask for v[0], v[1], … for ever, since an index past a symbolic end is no error.
+        first = self.type.shape[0] if self.type.shape else None
+        if not isinstance(first, int):
+            raise ShapeError(
+                f"{self._called} cannot be iterated", "a first dimension known when the program is built", self.type
+            )
+        return (self[i] for i in range(first))
+
+    @property
+    def _called(self) -> str:
+        """What an error calls it."""
+        return f"a {type(self).__name__}"
 
     def numpy(self) -> npt.NDArray[Any]:
         """The value; eager arrays have one."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn
 
-from graphloss import dtypes
-from graphloss.errors import ShapeError, UnsupportedError
-from graphloss.ir.dims import Dim
-from graphloss.ir.indexing import Index, indexed
+from graphloss.errors import UnsupportedError
 from graphloss.ir.location import Location
 from graphloss.ir.printer import type_text
 from graphloss.ir.sequences import divide, levels
-from graphloss.ir.tensor import Tensor, cast
+from graphloss.ir.tensor import Tensor
 from graphloss.ir.types import TensorType
 
 if TYPE_CHECKING:
@@ -82,12 +78,7 @@ class Variable(Tensor):
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape, with -1 where a dimension is known at run time only; `type.shape` has the symbols."""
-        return tuple(d if isinstance(d, int) else -1 for d in self.type.shape)
-
-    @property
-    def dtype(self) -> str:
-        """The element type, as a plain string."""
-        return self.type.dtype
+        return tuple(super().shape)
 
     @property
     def persistable(self) -> bool:
@@ -129,26 +120,8 @@ class Variable(Tensor):
         return self._name + GRAD_SUFFIX
 
     @property
-    def ndim(self) -> int:
-        return self.type.rank
-
-    def astype(self, dtype: object) -> Tensor:
-        """Appends a cast; the variable itself if it has that dtype."""
-        return cast(self, dtypes.canonical(dtype))
-
-    def __getitem__(self, index: Index) -> Tensor:
-        return indexed(self, index)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        # Without this, Python would ask for v[0], v[1], … for ever, since an index past a symbolic end is no error.
-        first: Dim | None = self.type.shape[0] if self.type.shape else None
-        if not isinstance(first, int):
-            raise ShapeError(
-                f"variable {self._name!r} cannot be iterated",
-                expected="a first dimension known when the program is built",
-                got=type_text(self.type),
-            )
-        return (self[i] for i in range(first))
+    def _called(self) -> str:
+        return f"variable {self._name!r}"
 
     def to_string(self, throw_on_error: bool = False, with_details: bool = False) -> str:
         """One line of text; with details, what else the variable carries."""

@@ -262,11 +262,16 @@ def _promoted(xs: Sequence[Tensor]) -> list[Tensor]:
 
 
 def split(x: Tensor, sections: int | Sequence[Dim], axis: int = -1) -> list[Tensor]:
-    """Equal parts (a number of them) or parts of given lengths (one may be -1) along `axis`."""
+    """Equal parts (a number of them) or parts of given lengths (one may be -1) along `axis`.
+
+    That the parts make up an axis whose length only the run knows is checked in the run.
+    """
     axis = rules.axis_of(axis, x.type.rank)
     length = x.type.shape[axis]
     if isinstance(sections, int):
         each = dims.exact_div(length, sections) if sections > 0 else None
+        if each is None and sections > 0 and not isinstance(length, int):
+            each = dims.floordiv(length, sections)
         if each is None:
             raise ShapeError("the axis does not split into equal parts", f"a multiple of {sections}", length)
         parts: tuple[Dim, ...] = (each,) * sections
@@ -277,6 +282,11 @@ def split(x: Tensor, sections: int | Sequence[Dim], axis: int = -1) -> list[Tens
         parts = tuple(rest if d == -1 else d for d in sections)
         if isinstance(rest, int) and (rest < 0 or (rest > 0 and -1 not in sections)):
             raise ShapeError("the parts do not make up the axis", length, tuple(sections))
+    total: Dim = 0
+    for d in parts:
+        total = dims.add(total, d)
+    if total != length:
+        x = reshape(x, tuple(total if i == axis else d for i, d in enumerate(x.type.shape)))
     found = []
     place: Dim = 0
     for d in parts:

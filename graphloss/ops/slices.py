@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import EllipsisType
-from typing import TypeAlias, Union
 
 import numpy as np
 
@@ -13,15 +11,12 @@ from graphloss.errors import ArgumentTypeError, IndexRangeError, ShapeError
 from graphloss.ir import dims
 from graphloss.ir.dims import Call, Dim, Equations, SymDim
 from graphloss.ir.forms import Slice
-from graphloss.ir.indexing import set_indexer
 from graphloss.ir.opdef import Array, Attrs, AttrSpec, Types
-from graphloss.ir.tensor import Tensor, apply
+from graphloss.ir.tensor import Index, Tensor, apply, set_indexer
 from graphloss.ir.types import TensorType
 from graphloss.ops import rules
 from graphloss.ops.define import define
 from graphloss.ops.shape import moved, some
-
-Key: TypeAlias = Union[int, "slice", EllipsisType, None]
 
 
 def at_least_zero(d: Dim) -> bool:
@@ -180,7 +175,7 @@ def slice_axes(
     return window(x, parts)
 
 
-def getitem(x: Tensor, key: Key | tuple[Key, ...]) -> Tensor:
+def getitem(x: Tensor, key: Index) -> Tensor:
     """x[key] for whole numbers, slices, `...` and None (a new axis)."""
     keys = list(key) if isinstance(key, tuple) else [key]
     if any(

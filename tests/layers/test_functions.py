@@ -273,3 +273,23 @@ def test_refused(call: Call, error: type[Exception], words: str) -> None:
 def test_fc_has_no_parameters_in_eager_mode() -> None:
     with gl.dygraph.guard(), pytest.raises(UnsupportedError, match="Linear"):
         L.fc(gl.dygraph.to_variable(M), 2)
+
+
+@pytest.mark.parametrize(
+    ("sections", "lengths", "no"),
+    [(3, [2, 2, 2], 7), ([1, 2, -1], [1, 2, 3], 2), ([2, 4], [2, 4], 7), ([-1, 1], [5, 1], 0)],
+)
+def test_split_of_a_free_dimension(sections: Any, lengths: list[int], no: int) -> None:
+    main = gl.Program()
+    with gl.program_guard(main):
+        x = gl.data("x", [None, 2])
+        parts = L.split(x, sections, dim=0)
+        (grad,) = gl.gradients([L.reduce_sum(p * (i + 1.0)) for i, p in enumerate(parts)], [x])
+        assert grad is not None
+    data = np.arange(12, dtype="float32").reshape(6, 2)
+    *found, slope = gl.Executor().run(main, {"x": data}, [*parts, grad])
+    for got, want in zip(found, np.split(data, np.cumsum(lengths)[:-1]), strict=True):
+        np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(slope[:, 0], np.repeat(np.arange(1, len(lengths) + 1), lengths))
+    with pytest.raises(ShapeError, match="needs equal dimensions"):
+        gl.Executor().run(main, {"x": np.zeros((no, 2), "float32")}, parts)
