@@ -8,7 +8,14 @@ from graphloss.nn.module import Module
 
 
 class ReLU(Module):
-    """max(x, 0)."""
+    """max(x, 0). See `nn.functional.relu`.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.nn.ReLU()(gl.dygraph.to_variable(np.array([-1.0, 2.0]))).numpy().tolist()
+        [0.0, 2.0]
+    """
 
     def __init__(self, inplace: bool = False) -> None:
         self.inplace = inplace
@@ -18,28 +25,56 @@ class ReLU(Module):
 
 
 class Sigmoid(Module):
-    """1 / (1 + e^−x)."""
+    """1 / (1 + e^−x). See `nn.functional.sigmoid`.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.nn.Sigmoid()(gl.dygraph.to_variable(np.array([0.0, -1e4]))).numpy().tolist()
+        [0.5, 0.0]
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return activations.sigmoid(input)
 
 
 class Tanh(Module):
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent. See `nn.functional.tanh`.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.nn.Tanh()(gl.dygraph.to_variable(np.array([0.0, 1e4]))).numpy().tolist()
+        [0.0, 1.0]
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return activations.tanh(input)
 
 
 class LogSigmoid(Module):
-    """−log(1 + e^−x)."""
+    """−log(1 + e^−x). See `nn.functional.logsigmoid`.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.nn.LogSigmoid()(gl.dygraph.to_variable(np.array([0.0, -1e4]))).numpy().round(4).tolist()
+        [-0.6931, -10000.0]
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return activations.logsigmoid(input)
 
 
 class Softplus(Module):
-    """log(1 + e^(βx)) / β, and x itself where βx > threshold."""
+    """log(1 + e^(βx)) / β, and x itself where βx > threshold. See `nn.functional.softplus`.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.nn.Softplus(beta=2.0)(gl.dygraph.to_variable(np.array([0.0, 30.0]))).numpy().round(4).tolist()
+        [0.3466, 30.0]
+    """
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         self.beta = beta
@@ -53,7 +88,14 @@ class Softplus(Module):
 
 
 class Softmax(Module):
-    """e^x / Σ e^x along `dim`."""
+    """e^x / Σ e^x along `dim`. See `nn.functional.softmax`.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.nn.Softmax(dim=0)(gl.dygraph.to_variable(np.array([0.0, 0.0]))).numpy().tolist()
+        [0.5, 0.5]
+    """
 
     def __init__(self, dim: int | None = None) -> None:
         self.dim = dim
@@ -66,7 +108,14 @@ class Softmax(Module):
 
 
 class LogSoftmax(Module):
-    """log(softmax(x)) along `dim`."""
+    """log(softmax(x)) along `dim`. See `nn.functional.log_softmax`.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.nn.LogSoftmax(dim=0)(gl.dygraph.to_variable(np.array([0.0, 0.0]))).numpy().round(4).tolist()
+        [-0.6931, -0.6931]
+    """
 
     def __init__(self, dim: int | None = None) -> None:
         self.dim = dim

@@ -10,25 +10,57 @@ from graphloss.losses import checks
 
 @checks.located
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: object | None = None) -> Tensor:
-    """e^(x−m) / Σ e^(x−m) along `dim`, m the maximum; no `dim` is 0 for rank 0, 1 and 3, else 1."""
+    """e^(x−m) / Σ e^(x−m) along `dim`, m the maximum; no `dim` is 0 for rank 0, 1 and 3, else 1.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x = gl.dygraph.to_variable(np.array([[0.0, 0.0], [1e4, 0.0]]))
+        ...     gl.nn.functional.softmax(x, dim=1).numpy().tolist()
+        [[0.5, 0.5], [1.0, 0.0]]
+    """
     return ops.softmax(_typed(input, dtype), axis=_axis(input, dim))
 
 
 @checks.located
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: object | None = None) -> Tensor:
-    """(x−m) − log Σ e^(x−m) along `dim`, m the maximum."""
+    """(x−m) − log Σ e^(x−m) along `dim`, m the maximum.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x = gl.dygraph.to_variable(np.array([[0.0, 0.0], [1e4, 0.0]]))
+        ...     gl.nn.functional.log_softmax(x, dim=1).numpy().round(4).tolist()
+        [[-0.6931, -0.6931], [0.0, -10000.0]]
+    """
     return ops.log_softmax(_typed(input, dtype), axis=_axis(input, dim))
 
 
 @checks.located
 def logsigmoid(input: Tensor) -> Tensor:
-    """−log(1 + e^−x)."""
+    """−log(1 + e^−x).
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x = gl.dygraph.to_variable(np.array([0.0, -1e4]))
+        ...     gl.nn.functional.logsigmoid(x).numpy().round(4).tolist()
+        [-0.6931, -10000.0]
+    """
     return ops.logsigmoid(input)
 
 
 @checks.located
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + e^(βx)) / β, and x itself where βx > threshold."""
+    """log(1 + e^(βx)) / β, and x itself where βx > threshold.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x = gl.dygraph.to_variable(np.array([0.0, 30.0]))
+        ...     gl.nn.functional.softplus(x).numpy().round(4).tolist()
+        [0.6931, 30.0]
+    """
     scaled = input if beta == 1 else input * beta
     smooth = ops.softplus(scaled)
     return ops.where(scaled > threshold, input, smooth if beta == 1 else smooth / beta)
@@ -36,7 +68,15 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
 @checks.located
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """int64 rows with a 1 at each label; the class count must be given, since it is a part of the type."""
+    """int64 rows with a 1 at each label; the class count must be given, since it is a part of the type.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x = gl.dygraph.to_variable(np.array([2, 0]))
+        ...     gl.nn.functional.one_hot(x, 3).numpy().tolist()
+        [[0, 0, 1], [1, 0, 0]]
+    """
     if num_classes < 1:
         raise AttrError("one_hot: num_classes must be given", expected="at least 1", got=num_classes)
     return cast(ops.one_hot(tensor, num_classes), "int64")
@@ -44,19 +84,43 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 
 @checks.located
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """max(x, 0), with slope 0 at 0; a new value, whatever `inplace` says."""
+    """max(x, 0), with slope 0 at 0; a new value, whatever `inplace` says.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x = gl.dygraph.to_variable(np.array([-1.0, 2.0]))
+        ...     gl.nn.functional.relu(x).numpy().tolist()
+        [0.0, 2.0]
+    """
     return ops.relu(input)
 
 
 @checks.located
 def sigmoid(input: Tensor) -> Tensor:
-    """1 / (1 + e^−x)."""
+    """1 / (1 + e^−x).
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x = gl.dygraph.to_variable(np.array([0.0, -1e4]))
+        ...     gl.nn.functional.sigmoid(x).numpy().tolist()
+        [0.5, 0.0]
+    """
     return ops.sigmoid(input)
 
 
 @checks.located
 def tanh(input: Tensor) -> Tensor:
-    """(e^x − e^−x) / (e^x + e^−x)."""
+    """(e^x − e^−x) / (e^x + e^−x).
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x = gl.dygraph.to_variable(np.array([0.0, 1e4]))
+        ...     gl.nn.functional.tanh(x).numpy().tolist()
+        [0.0, 1.0]
+    """
     return ops.tanh(input)
 
 

@@ -37,3 +37,13 @@ def test_classes_name_their_function(name: str) -> None:
     text = getattr(gl.nn, name).__doc__ or ""
     assert "nn.functional." in text
     assert ">>>" in text
+
+
+PLAIN = "Linear Module functional"  # a layer, the base of all, and a module
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(m, n) for m in (gl.nn, gl.nn.functional) for n in m.__all__ if n not in PLAIN.split()]
+)
+def test_what_pytorch_has_shows_an_example(module: object, name: str) -> None:
+    assert ">>>" in (getattr(module, name).__doc__ or "")
