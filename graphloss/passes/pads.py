@@ -40,7 +40,9 @@ def _sum_of_parts(m: Match) -> Result:
             if _is_zero(m, one[0]) and _at_least_zero(rest):
                 parts.append(many.pop(0))
                 shape = one[0].type.shape
-                one[0] = ops.fill((*shape[:axis], rest, *shape[axis + 1 :]), 0, one[0].type.dtype)
+                rest_of_it = ops.fill((*shape[:axis], rest, *shape[axis + 1 :]), 0, one[0].type.dtype)
+                assert isinstance(rest_of_it, Value)
+                one[0] = rest_of_it
                 break
         else:
             return None

@@ -53,7 +53,7 @@ class Grouping:
         self._stored: dict[int, Stored] = {}
         self._positions = {x.id: i for i, x in enumerate(staged.order) if isinstance(x, Value)}
         self._count = 1 + max(self._positions, default=0)
-        self._rank = self._ranks()
+        self._rank = staged.rank
         self.results: dict[int, str] = {}  # reduction id -> buffer with its finished value
 
     def run(self) -> list[Group]:
@@ -252,12 +252,3 @@ class Grouping:
         first = min(i for i, a in enumerate(by_rank) if a in row)
         rest = [a for a in by_rank if a not in row]
         return rest[:first] + [a for a in by_rank if a in row] + rest[first:]
-
-    def _ranks(self) -> dict[int, int]:
-        """An order of atoms that follows the layout of the buffers that are read."""
-        rank: dict[int, int] = {}
-        reads = [x for x in self.s.order if isinstance(x, (Read, Root))]
-        for item in sorted(reads, key=lambda x: -len(x.strides)):
-            for a in self.s.lowered.atoms.strides(item.strides):
-                rank.setdefault(a, len(rank))
-        return rank

