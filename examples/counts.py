@@ -14,7 +14,6 @@ import platform
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -68,7 +67,7 @@ def tweedie(w: gl.Variable, x: gl.Variable, y: gl.Variable) -> object:
     return gl.losses.tweedie_deviance_loss(gl.layers.exp(gl.layers.matmul(x, w)), y, power=1.5)
 
 
-def newton(loss: Any, x: Floats, y: Floats) -> Floats:
+def newton(loss: gl.Function, x: Floats, y: Floats) -> Floats:
     """The minimum over w, from the model that says the mean to everything; half steps where a full one goes too far."""
     value_and_grad, product = loss.value_and_grad(), loss.hessp()
     w = np.zeros(x.shape[1])

@@ -113,12 +113,12 @@ def main() -> None:
         inside = gl.data(name="inside", shape=[None, 4], dtype="float32")  # 1 for windows of a digit
         weight = gl.data(name="weight", shape=[None, 1], dtype="float32")
         hidden = gl.layers.fc(x, size=96, act="relu")
-        prob: Any = gl.layers.softmax(gl.layers.fc(hidden, size=CLASSES))
-        move: Any = gl.layers.fc(hidden, size=4)
-        classes: Any = gl.layers.reduce_mean(gl.layers.cross_entropy(prob, label) * weight)
-        box_costs: Any = gl.layers.smooth_l1(move, offset, inside_weight=inside, outside_weight=inside)
-        boxes: Any = gl.layers.reduce_mean(box_costs)
-        loss: Any = classes + 0.5 * boxes
+        prob = gl.layers.softmax(gl.layers.fc(hidden, size=CLASSES))
+        move = gl.layers.fc(hidden, size=4)
+        classes = gl.layers.reduce_mean(gl.layers.cross_entropy(prob, label) * weight)
+        box_costs = gl.layers.smooth_l1(move, offset, inside_weight=inside, outside_weight=inside)
+        boxes = gl.layers.reduce_mean(box_costs)
+        loss = classes + 0.5 * boxes
         evaluation = program.clone(for_test=True)
         gl.optimizer.Adam(learning_rate=0.003).minimize(loss)
 
@@ -135,13 +135,12 @@ def main() -> None:
         for rows in np.array_split(rng.permutation(len(train.label)), len(train.label) // BATCH):
             exe.run(program, feed=feed(train.rows(rows)), fetch_list=[loss])
         if epoch in (0, 4, 9, EPOCHS - 1):
-            parts = exe.run(evaluation, feed=feed(train), fetch_list=[v.name for v in (loss, classes, boxes)])
+            parts = exe.run(evaluation, feed=feed(train), fetch_list=[loss, classes, boxes])
             total, a, b = (float(v.item()) for v in parts)
             np.testing.assert_allclose(total, a + 0.5 * b, rtol=1e-5)
             print(f"  epoch {epoch + 1:2}: loss {total:.4f} = classes {a:.4f} + 0.5 · boxes {b:.4f}")
 
-    fetch = [prob.name, move.name, loss.name]
-    p, predicted, value = exe.run(evaluation, feed=feed(unseen), fetch_list=fetch)
+    p, predicted, value = exe.run(evaluation, feed=feed(unseen), fetch_list=[prob, move, loss])
     np.testing.assert_allclose(value, [by_hand(p, predicted, unseen)], rtol=1e-4)
     answer, right = p.argmax(axis=1), unseen.label[:, 0]
     digit = right != BACKGROUND

@@ -10,7 +10,6 @@ Run it as `python examples/metric_learning.py`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,31 +19,31 @@ import graphloss as gl
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
-Loss = Callable[[Any, Any], Any]
+Loss = Callable[[gl.Tensor, gl.Tensor], gl.Tensor]
 
 DIMENSIONS, ANCHORS, STEPS = 4, 80, 250
 
 
-def thirds(v: Any) -> tuple[Any, Any, Any]:
+def thirds(v: gl.Tensor) -> tuple[gl.Tensor, gl.Tensor, gl.Tensor]:
     """Anchors, images of the anchors' digits, images of other digits."""
-    parts: Any = gl.layers.reshape(v, [3, -1, DIMENSIONS])
+    parts = gl.layers.reshape(v, [3, -1, DIMENSIONS])
     return parts[0], parts[1], parts[2]
 
 
-def triplets(v: Any, y: Any) -> Any:
+def triplets(v: gl.Tensor, y: gl.Tensor) -> gl.Tensor:
     """The other digit has to be farther than the same digit, by a margin."""
     return gl.nn.functional.triplet_margin_loss(*thirds(v), margin=0.5)
 
 
-def cosines(v: Any, y: Any) -> Any:
+def cosines(v: gl.Tensor, y: gl.Tensor) -> gl.Tensor:
     """The cosine of a pair: 1 for the same digit, at most the margin for others."""
     anchor, same, other = thirds(v)
-    yes: Any = gl.layers.ones_like(gl.layers.reduce_sum(anchor, dim=1))
+    yes = gl.layers.ones_like(gl.layers.reduce_sum(anchor, dim=1))
     together = gl.nn.functional.cosine_embedding_loss(anchor, same, yes)
     return together + gl.nn.functional.cosine_embedding_loss(anchor, other, -yes, margin=0.2)
 
 
-def contrastive(v: Any, y: Any) -> Any:
+def contrastive(v: gl.Tensor, y: gl.Tensor) -> gl.Tensor:
     """Each image against all others of the batch."""
     return gl.losses.supervised_contrastive_loss(v, y, temperature=0.2)
 
@@ -73,7 +72,7 @@ def train(name: str, loss_of: Loss, x: Floats, y: Labels, unseen: Floats) -> Flo
     with gl.program_guard(program, startup):
         image = gl.data(name="image", shape=[None, 64], dtype="float32")
         label = gl.data(name="label", shape=[None], dtype="int64")
-        v: Any = gl.layers.fc(gl.layers.fc(image, size=64, act="relu"), size=DIMENSIONS)
+        v = gl.layers.fc(gl.layers.fc(image, size=64, act="relu"), size=DIMENSIONS)
         evaluation = program.clone(for_test=True)
         loss = loss_of(v, label)
         gl.optimizer.Adam(learning_rate=0.005).minimize(loss)
@@ -86,7 +85,7 @@ def train(name: str, loss_of: Loss, x: Floats, y: Labels, unseen: Floats) -> Flo
             rows = batch(y, rng)
             (value,) = exe.run(program, feed={"image": x[rows], "label": y[rows]}, fetch_list=[loss])
             values.append(value.item())
-        (embedded,) = exe.run(evaluation, feed={"image": unseen}, fetch_list=[v.name])
+        (embedded,) = exe.run(evaluation, feed={"image": unseen}, fetch_list=[v])
     print(f"  {name:<22} loss {np.mean(values[:10]):.4f} at first, {np.mean(values[-10:]):.4f} at last")
     assert np.mean(values[-10:]) < np.mean(values[:10])
     result: Floats = embedded

@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 tensor = gl.dygraph.to_variable
 
 
-def show(what: str, loss: Any, want: float, note: str = "") -> None:
+def show(what: str, loss: gl.Tensor, want: float, note: str = "") -> None:
     """Prints an eager value that must be `want`."""
     np.testing.assert_allclose(loss.item(), want, rtol=1e-6, atol=1e-7, err_msg=what)
     print(f"  {what:<40} {loss.item():.4f}{note}")
@@ -73,7 +73,7 @@ def slides() -> None:
     """On arrays, through compiled functions: a loss object is one already."""
     print("slides, compiled")
 
-    def check(what: str, criterion: Callable[..., Any], arrays: tuple[Array, ...], want: npt.ArrayLike) -> None:
+    def check(what: str, criterion: Callable[..., gl.Tensor], arrays: tuple[Array, ...], want: npt.ArrayLike) -> None:
         got = gl.compile(criterion)(*arrays)
         np.testing.assert_allclose(got, np.asarray(want), rtol=1e-6, err_msg=what)
         print(f"  {what:<40} {np.round(got, 4).tolist()}")

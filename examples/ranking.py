@@ -10,7 +10,6 @@ Run it as `python examples/ranking.py`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,22 +17,23 @@ from sklearn.datasets import load_diabetes
 
 import graphloss as gl
 
+T = gl.Tensor
 Array = npt.NDArray[np.float64]
 
 PAIRS, STEPS = 512, 400
 
 
-def pointwise(left: Any, right: Any, left_y: Any, right_y: Any) -> Any:
+def pointwise(left: T, right: T, left_y: T, right_y: T) -> T:
     """A regression of both patients' values."""
     return gl.layers.square_error_cost(left, left_y) + gl.layers.square_error_cost(right, right_y)
 
 
-def rank(left: Any, right: Any, left_y: Any, right_y: Any) -> Any:
+def rank(left: T, right: T, left_y: T, right_y: T) -> T:
     """RankNet: the cross entropy of "left is worse", the difference of the scores being the logit."""
     return gl.layers.rank_loss(gl.layers.cast(left_y > right_y, "float64"), left, right)
 
 
-def margin_rank(left: Any, right: Any, left_y: Any, right_y: Any) -> Any:
+def margin_rank(left: T, right: T, left_y: T, right_y: T) -> T:
     """A hinge: the right order, by a margin."""
     worse = gl.layers.cast(left_y > right_y, "float64")
     return gl.layers.margin_rank_loss(2 * worse - 1, left, right, margin=1.0)
@@ -46,7 +46,7 @@ def in_order(score: Array, y: Array) -> float:
     return float(((score[i] > score[j]) == (y[i] > y[j]))[differ].mean())
 
 
-def train(loss_of: Callable[[Any, Any, Any, Any], Any], x: Array, y: Array, unseen: Array) -> tuple[Array, float]:
+def train(loss_of: Callable[[T, T, T, T], T], x: Array, y: Array, unseen: Array) -> tuple[Array, float]:
     """Scores of the unseen patients, and the loss of the last pairs."""
     main, startup = gl.Program(), gl.Program()
     with gl.program_guard(main, startup):

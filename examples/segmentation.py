@@ -50,10 +50,10 @@ def train(windows: Floats, truth: Labels, dice_weight: float, middle: int) -> Fl
         x = gl.data(name="x", shape=[None, None, None, windows.shape[-1]], dtype="float32")
         y = gl.data(name="y", shape=[None, None, None], dtype="int64")
         hidden = gl.layers.fc(x, size=HIDDEN, num_flatten_dims=3, act="relu")
-        scores: Any = gl.layers.fc(hidden, size=2, num_flatten_dims=3)
+        scores = gl.layers.fc(hidden, size=2, num_flatten_dims=3)
         logits = gl.layers.transpose(scores, [0, 3, 1, 2])  # the loss has its classes on axis 1
-        prob: Any = gl.layers.softmax(scores)
-        loss: Any = gl.losses.dice_cross_entropy_loss(logits, y, dice_weight=dice_weight)
+        prob = gl.layers.softmax(scores)
+        loss = gl.losses.dice_cross_entropy_loss(logits, y, dice_weight=dice_weight)
         evaluation = program.clone(for_test=True)
         gl.optimizer.Adam(learning_rate=0.01).minimize(loss)
     exe = gl.Executor(gl.CPUPlace())
@@ -61,10 +61,10 @@ def train(windows: Floats, truth: Labels, dice_weight: float, middle: int) -> Fl
         exe.run(startup)
         # another width of the image needs no other program, and no other compilation
         left = {"x": windows[None, :, :middle], "y": truth[None, :, :middle]}
-        (first,) = exe.run(evaluation, feed=left, fetch_list=[loss.name])
+        (first,) = exe.run(evaluation, feed=left, fetch_list=[loss])
         for _ in range(STEPS):
             (last,) = exe.run(program, feed=left, fetch_list=[loss])
-        p, value = exe.run(evaluation, feed={"x": windows[None], "y": truth[None]}, fetch_list=[prob.name, loss.name])
+        p, value = exe.run(evaluation, feed={"x": windows[None], "y": truth[None]}, fetch_list=[prob, loss])
     print(f"  cross entropy + {dice_weight:g}·Dice: {first.item():.4f}, after {STEPS} steps {last.item():.4f}")
     np.testing.assert_allclose(value, by_hand(p[0].astype(np.float64), truth, dice_weight), rtol=1e-4)
     whole: Floats = p[0, :, :, 1]

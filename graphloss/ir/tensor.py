@@ -113,6 +113,10 @@ class Tensor:
         """The value; eager arrays have one."""
         raise UnsupportedError(f"a {type(self).__name__} has no value yet")
 
+    def item(self) -> Any:
+        """The one element, as a Python number; eager arrays have one."""
+        raise UnsupportedError(f"{self._called} has no value yet", hint="fetch it, or use dygraph.guard()")
+
     def offsets(self) -> Tensor | None:
         """Where the sequences begin that its rows are divided into, int64 [S+1]; None for a plain array."""
         return None
