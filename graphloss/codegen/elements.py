@@ -149,9 +149,11 @@ def vectors(
         middle = flow.add(builder, begin, builder.and_(flow.sub(builder, end, begin), i64(-stride)))
 
     def together(c: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+        c = flow.opaque(builder, c)
         return visit([flow.add(builder, c, i64(u * width)) for u in range(unroll)], None, carried)
 
     def masked(c: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
+        c = flow.opaque(builder, c)
         return visit([c], lanes.first(flow.sub(builder, end, c)), carried)
 
     carried = flow.for_loop(builder, begin, middle, stride, carried, together)

@@ -67,13 +67,15 @@ def smaller(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
 
 
 def opaque(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    """`value`, of which the loops that use it need not know how it came about.
+    """`value`, of which LLVM does not know how it came about.
 
-    LLVM writes what the bounds and addresses of a loop are as sums over all loops around it, and then tries their
-    pieces in every way: a third of the time of the code generator, for nothing where they are computed once per loop.
+    It writes the bounds and addresses of a loop as sums over this loop and all around it, and then tries their pieces
+    in every way: a third of the time of the code generator, for nothing, since base + index is an address as it stands.
     """
     if known(value) is not None:
         return value
+    if isinstance(value, ir.PhiInstr):  # frozen itself, it would be frozen before the loop and known again inside
+        value = builder.add(value, i64(0))
     # costs no instruction; the builder has no method for it
     frozen = ir.instructions.Instruction(builder.block, value.type, "freeze", (value,))
     builder.block.instructions.append(frozen)
