@@ -1,0 +1,183 @@
+"""Loop nests as machine code against their interpreter, those of all ops and random ones; their text and its parser."""
+
+from __future__ import annotations
+
+import platform
+
+import numpy as np
+import pytest
+
+from graphloss.codegen.target import Target
+from graphloss.errors import ParseError, VerifyError
+from graphloss.ir import loops
+from graphloss.ir.loop_builder import NestBuilder
+from graphloss.ir.loop_live import without
+from graphloss.ir.loop_parser import parse_nest
+from graphloss.ir.loop_text import print_nest
+from graphloss.ir.loop_verify import verify_nest
+from graphloss.ir.loops import Nest, cast, const
+from graphloss.ops.interpret import interpret
+from tests.codegen.nest_runner import NativeNest, cases, shape_of
+from tests.codegen.random_nests import random_nest
+
+NESTS = {nest: op.name for op, nest, _, _ in cases()}
+
+
+def test_ops_that_are_nests_are_among_the_cases() -> None:
+    known = {"ctc", "linear_chain_crf", "crf_viterbi", "edit_distance", "scatter_add", "index_add"}
+    assert known <= set(NESTS.values())
+
+
+@pytest.mark.parametrize("nest", NESTS, ids=NESTS.values())
+def test_text_is_parsed_back(nest: Nest) -> None:
+    text = print_nest(nest)
+    assert parse_nest(text) == nest
+    verify_nest(nest)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_nests(seed: int) -> None:
+    """Text, machine code and interpreter agree, on sizes around a vector's."""
+    dtype = ("float32", "float64")[seed % 2]
+    nest = random_nest(seed, dtype)
+    assert parse_nest(print_nest(nest)) == nest
+    native = NativeNest(nest)
+    rng = np.random.default_rng(seed)
+    index = nest.array("index").dtype
+    for n, t in ((1, 1), (2, 16), (3, 17), (40, int(rng.integers(2, 40))), (0, 5)):
+        inputs = [rng.normal(size=(n, t)).astype(dtype), rng.integers(0, t + 3, (n, t)).astype(index)]
+        sizes = {"N": n, "T": t}
+        want, _ = interpret(nest, sizes, inputs)
+        got, _ = native.run(sizes, inputs)
+        for g, w in zip(got, want, strict=True):
+            np.testing.assert_allclose(g, w, rtol=2e-5 if dtype == "float32" else 1e-12, atol=1e-5)
+
+
+def test_the_nests_of_all_ops() -> None:
+    compiled: dict[Nest, NativeNest] = {}
+    for op, nest, sizes, inputs in cases():
+        want, failures = interpret(nest, sizes, inputs)
+        if nest not in compiled:
+            compiled[nest] = NativeNest(nest)
+        got, failed = compiled[nest].run(sizes, inputs)
+        assert {f.name for f in failures} == set(failed), op.name
+        for g, w in zip(got, want, strict=True):
+            near = 1e-4 if g.dtype == np.float32 else 1e-10
+            np.testing.assert_allclose(g, w, rtol=near, atol=near, err_msg=op.name)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="feature levels are those of x86-64")
+def test_without_avx_512() -> None:
+    """A target of narrower registers, and none with FMA, gives the same up to rounding."""
+    for wanted in ("ctc", "linear_chain_crf", "index_add"):
+        nest, sizes, inputs = next((n, s, i) for op, n, s, i in cases() if op.name == wanted)
+        want, _ = NativeNest(nest).run(sizes, inputs)
+        for level in ("sse2", "avx2"):
+            got, _ = NativeNest(nest, Target.host(level)).run(sizes, inputs)
+            for g, w in zip(got, want, strict=True):
+                np.testing.assert_allclose(g, w, rtol=1e-9, atol=1e-12)
+
+
+def test_checks_report_the_lowest_place_of_each() -> None:
+    b = NestBuilder("checked")
+    N, S = b.sizes("N", "S")
+    x, out = b.input("x", "int32", (N, S)), b.output("out", "int32", (N, S))
+    with b.parallel("n", N) as n, b.vector("s", 0, S) as s:
+        out[n, s] = b.check("small", x, (n, s), x[n, s] < 10, "less than 10, of {S}", other=-1)
+    native = NativeNest(b.nest())
+    data = np.arange(2 * 20, dtype=np.int32).reshape(2, 20) % 10
+    data[1, 18], data[1, 3], data[0, 19] = 70, 60, 50
+    (got,), failed = native.run({"N": 2, "S": 20}, [data])
+    assert failed == {"small": (19, 50)}
+    np.testing.assert_array_equal(got, np.where(data < 10, data, -1))
+    _, failures = interpret(b.nest(), {"N": 2, "S": 20}, [data])
+    assert failures[0].index == (0, 19) and failures[0].value == 50 and len(failures) == 3
+
+
+def test_what_only_unwanted_outputs_need_is_dropped() -> None:
+    nest = next(n for n, name in NESTS.items() if name == "linear_chain_crf")
+    cost = without(nest, ["d_emission", "d_transition", "d_start", "d_end", "sequence"])
+    verify_nest(cost)
+    assert [a.name for a in cost.of_kind(loops.OUTPUT)] == ["cost"]
+    assert len(print_nest(cost).splitlines()) < 0.7 * len(print_nest(nest).splitlines())
+    assert _checks(cost) == _checks(nest)
+    assert without(nest, []) == nest
+
+
+def _checks(nest: Nest) -> list[str]:
+    return [line.split()[1] for line in print_nest(nest).splitlines() if line.strip().startswith("check ")]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("nest a() {", "parallel index in extent"),
+        ("nest a(N) {\n  in x: f32[N]\n  parallel n in N {\n    x[n] = f32(1.0)\n  }", "} of the nest"),
+        ("nest a(N) {\n  in x: f31[N]\n  parallel n in N {\n  }\n}", "one of the dtypes"),
+        ("nest a(N) {\n  out x: f32[N]\n  parallel n in N {\n    x[n] = 1.0\n  }\n}", "a number with its dtype"),
+        ("nest a(N) {\n  out x: f32[N]\n  parallel n in N {\n    x[n] = y\n  }\n}", "an expression, not 'y'"),
+        ("nest a(N) {\n  out x: f32[N]\n  parallel n in N {\n    x[n] = f32(n) + 1.0 +\n  }\n}", "an expression"),
+        ("nest a(N) {\n  out x: f32[N]\n  parallel n in N {\n    y = f32(n)\n  }\n}", "a name that is defined"),
+        ("nest a(N) {\n  out x: f32[N]\n  parallel n in N {\n    x[n] = f32(n) + n\n  }\n}", "operands that agree"),
+        ("nest a(N) {\n  out x: f32[N]\n  parallel n in N {\n    x[n] = sinus(f32(n))\n  }\n}", "a function of the"),
+        ("nest a(N) {\n  parallel n in N {\n    jump\n  }\n}", "a statement"),
+        ("nest a(N) {\n  parallel n in N {\n  }\n}\nmore", "the end of the text"),
+    ],
+)  # fmt: skip
+def test_text_that_is_no_nest(text: str, expected: str) -> None:
+    with pytest.raises(ParseError, match=expected):
+        parse_nest(text)
+
+
+def broken(change: str) -> None:
+    b = NestBuilder("broken")
+    (N,) = b.sizes("N")
+    x, out = b.input("x", "float32", (N,)), b.output("out", "float32", (N,))
+    with b.parallel("n", N) as n:
+        total = b.var("total", const(0, "float32"))
+        if change == "write":
+            x[n] = 1.0
+        elif change == "lanes":
+            with b.vector("t", 0, N), b.vector("s", 0, N) as s:
+                out[s] = 1.0
+        elif change == "assign":
+            with b.vector("t", 0, N) as t:
+                b.assign(total, x[t])
+        elif change == "bound":
+            with b.vector("t", 0, N) as t, b.loop("s", 0, t) as s:
+                out[s] = 1.0
+        elif change == "sequential":
+            b.accumulate(total, "sum", x[n])
+        elif change == "scope":
+            with b.loop("t", 0, N) as t:
+                inner = b.let("inner", x[t])
+            out[n] = inner
+        elif change == "check":
+            b.check("small", x, n, x[n] < 1.0, "small")
+        elif change == "twice":
+            b.add(loops.Let("total", cast(x[n], "float64")))
+    b.nest()
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("write", "given, and written"), ("lanes", "stands in another one"), ("assign", "is assigned in it"),
+        ("bound", "differs from lane to lane"), ("sequential", "from outside of a vector loop"),
+        ("scope", "not defined here"), ("check", "is on float32"), ("twice", "defined twice"),
+    ],
+)  # fmt: skip
+def test_rules_of_the_language(change: str, why: str) -> None:
+    with pytest.raises(VerifyError, match=why):
+        broken(change)
+
+
+def test_an_access_that_leaves_its_array_is_seen() -> None:
+    b = NestBuilder("outside")
+    (N,) = b.sizes("N")
+    x, out = b.input("x", "float32", (N,)), b.output("out", "float32", (N,))
+    with b.parallel("n", N) as n:
+        out[n] = x[n + 1]
+    with pytest.raises(IndexError, match="x has 3 elements on axis 0, index 3"):
+        interpret(b.nest(), {"N": 3}, [np.zeros(3, np.float32)])
+    assert shape_of(b.nest().array("x"), {"N": 3}) == (3,)
