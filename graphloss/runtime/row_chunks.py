@@ -69,7 +69,7 @@ class RowChunks:
         operands = tuple(rows(n, axis) for n, axis in zip(call.inputs, cut.operands, strict=True))
         output = rows(call.outputs[0], cut.output)
         if cut.output is None:
-            _sum(call.form, cut, operands, output, first=begin == 0)
+            _sum(call.form, operands, output, first=begin == 0)
         else:
             evaluate(call.form, operands, (output,))
 
@@ -84,10 +84,10 @@ def evaluate(form: Host, operands: tuple[Array, ...], outputs: tuple[Array, ...]
             np.copyto(out, value)
 
 
-def _sum(form: Host, cut: Cut, operands: tuple[Array, ...], total: Array, *, first: bool) -> None:
+def _sum(form: Host, operands: tuple[Array, ...], total: Array, *, first: bool) -> None:
     """Adds what the call gives to `total`, or writes the first of it there: where the call can be cut so, some rows of
     the result after the other. A product of all rows would also take more memory inside the library that makes it."""
-    across = next((c for c in form.cuts if c is not cut and c.output == 0), None)
+    across = next((c for c in form.cuts if c.output == 0), None)
     axes = across.operands if across is not None else (None,) * len(operands)
     whole = len(total)
     row = max(1, total.nbytes // max(whole, 1))

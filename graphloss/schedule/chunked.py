@@ -130,8 +130,7 @@ class _Finder:
         for step in steps:
             if isinstance(step, HostCall) and any(c.output == 0 for c in step.form.cuts):
                 shape = self.buffers[step.outputs[0]].shape
-                if shape[0] != 1 and self._temporary(step.outputs[0]):
-                    found[shape[0]] = None
+                found[shape[0]] = None
         return list(found)
 
     def _temporary(self, buffer: str) -> bool:
@@ -139,8 +138,9 @@ class _Finder:
 
     def _region(self, steps: list[Step], rows: Dim) -> tuple[_Partition, Region] | None:
         outside: set[int] = set()  # steps that would hand nothing on in the region
+        joined: set[int] = set()
         while True:
-            part = self._partition(steps, rows, outside)
+            part = self._partition(steps, rows, outside, joined)
             local = self._local(part)
             idle = {id(s) for s in part.inside if not local & {*reads(s), *writes(s)}}
             if not local:
@@ -148,6 +148,7 @@ class _Finder:
             if not idle:
                 break
             outside |= idle
+            joined = {id(s) for s in part.inside} - outside
         slot_of, slots = self._slots(part.inside, local)
         need = d.mul(rows, sum_of(slots))
         if not self.small and isinstance(need, int) and need <= BUDGET:
@@ -160,7 +161,9 @@ class _Finder:
         )  # fmt: skip
         return part, region
 
-    def _partition(self, steps: list[Step], rows: Dim, outside: set[int]) -> _Partition:
+    def _partition(self, steps: list[Step], rows: Dim, outside: set[int], joined: set[int]) -> _Partition:
+        """Steps that can run on some rows are inside from the first host call on that gives rows; of kernels those that
+        read what is handed on there, and those that `joined` before."""
         part = _Partition([], [], [], set(), [])
         whole: set[str] = set()  # written in the region, complete only after it
         late: set[str] = set()  # written after it
@@ -172,14 +175,14 @@ class _Finder:
             read = set(reads(step))
             given: tuple[set[str], Cut | None] | None = None
             if id(step) not in outside and not read & (whole | late):
-                given = self._by_rows(step, rows, part.aligned)
+                given = self._by_rows(step, rows, part.aligned, id(step) in joined)
             if given is not None:
                 aligned = {b for b in given[0] if writers[b] == 1}
                 part.inside.append(step)
                 part.cuts.append(given[1])
                 part.aligned |= aligned
                 whole |= set(writes(step)) - aligned
-            elif read & (part.aligned | whole | late):
+            elif read & (part.aligned | whole | late) or (isinstance(step, NestKernel) and step.in_place):
                 part.after.append(step)
                 late |= set(writes(step))
             else:
@@ -192,11 +195,11 @@ class _Finder:
 
     # --- one step on some rows
 
-    def _by_rows(self, step: Step, rows: Dim, aligned: set[str]) -> tuple[set[str], Cut | None] | None:
+    def _by_rows(self, step: Step, rows: Dim, aligned: set[str], joined: bool) -> tuple[set[str], Cut | None] | None:
         """What `step` gives row by row if it runs on some rows, and how it is cut; None if it cannot run so, or has
         nothing to do with these rows."""
         if isinstance(step, Kernel):
-            return self._kernel_by_rows(step, rows, aligned)
+            return self._kernel_by_rows(step, rows, aligned, joined)
         if not isinstance(step, HostCall):
             return None
         if isinstance(step, NestKernel):
@@ -212,11 +215,13 @@ class _Finder:
                     return set(), cut
         return None
 
-    def _kernel_by_rows(self, kernel: Kernel, rows: Dim, aligned: set[str]) -> tuple[set[str], None] | None:
+    def _kernel_by_rows(
+        self, kernel: Kernel, rows: Dim, aligned: set[str], joined: bool
+    ) -> tuple[set[str], None] | None:
         if kernel.outer != (rows,):
             return None
         given = {b for b in writes(kernel) if self._leads(b, rows)}
-        found = False
+        found = joined
         for node in kernel.nodes:
             action = node.action
             if isinstance(action, (Load, IndexedLoad)):

@@ -1,0 +1,153 @@
+"""Regions by structure, on kernels built by hand: which may run some rows at a time, and what may overwrite what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from graphloss.ir import dims
+from graphloss.ir.forms import Cut, Host
+from graphloss.schedule.chunked import Region, Step, regions
+from graphloss.schedule.in_place import overwrites
+from graphloss.schedule.kernel import Buffer, Kernel, Tile
+from graphloss.schedule.values import HostCall
+from tests.codegen.kernel_runner import Build, E, R
+
+N, C = dims.symbol("N"), 100
+ROWS, SUM = Cut((0, None), 0), Cut((0, 0), None)
+SHAPES = {"x": (N, 4), "w": (4, C), "logits": (N, C), "out": (N, C), "dw": (4, C), "each": (N,), "p": (N,)}
+
+
+def call(inputs: tuple[str, ...], output: str, *cuts: Cut) -> HostCall:
+    return HostCall(op="product", source=None, inputs=inputs, outputs=(output,), form=Host(lambda a, s: a, cuts=cuts))
+
+
+def buffers(*steps: Step) -> dict[str, Buffer]:
+    roles = {"x": "input", "w": "input", "dw": "output", "each": "output"}
+    return {n: Buffer(n, "float32", shape, roles.get(n, "temp")) for n, shape in SHAPES.items()}
+
+
+def found(*steps: Step, results: Sequence[str] = ("dw", "each")) -> list[Region]:
+    order, all_ = regions(steps, buffers(), set(results))
+    assert sorted(map(id, order)) == sorted(map(id, steps))
+    return all_
+
+
+def exponential(load: Callable[[Build], int], outer: dims.Dim = N, write: bool = True) -> Kernel:
+    b = Build(Tile.ROWS, (outer,), C)
+    e = b.apply("exp", E, [0], load(b))
+    if write:
+        b.store("out", E, [0], e)
+    b.store("each", R, [1], b.reduce("sum", 0, e), (1, 0))
+    return b.kernel()
+
+
+def own_row(b: Build) -> int:
+    return b.load("logits", E, [0])
+
+
+PRODUCT = call(("x", "w"), "logits", ROWS)
+GRADIENT = call(("x", "out"), "dw", SUM)
+
+
+def test_product_kernel_product() -> None:
+    (region,) = found(PRODUCT, exponential(own_row), GRADIENT)
+    assert (region.begin, region.end, region.rows) == (0, 3, N)
+    assert region.local == {"logits": 0, "out": 0}, "each element is read before it is overwritten"
+    assert region.slots == (4 * C,) and region.sums == (16 * C,)
+    assert region.cuts == {0: ROWS, 2: SUM}
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        lambda b: b.load("logits", E, [0], offset=1),  # ends in the next row
+        lambda b: b.load("logits", E, [0], offset=C),  # the next row
+        lambda b: b.load("logits", E, [0], offset=-1),
+        lambda b: b.load("logits", E, [0], strides=(0, 1)),  # the first row
+        lambda b: b.load("logits", E, [0], strides=(C, -1)),
+        lambda b: b.load("logits", E, [0], strides=(C, C)),
+        lambda b: b.pick("logits", R, [0], b.load("y", R, [0], "int64", (1, 0)), 1, strides=(C, 0)),  # unchecked
+        lambda b: b.pick(
+            "logits", R, [0], b.check(R, [0], b.load("y", R, [0], "int64", (1, 0)), C + 1), 1, strides=(C, 0)
+        ),
+    ],
+)
+def test_a_kernel_that_may_look_into_other_rows(load: Callable[[Build], int]) -> None:
+    def both(b: Build) -> int:
+        own = own_row(b)
+        return b.apply("add", E, [0], own, load(b))
+
+    assert found(PRODUCT, exponential(both), GRADIENT) == []
+
+
+def test_reads_inside_the_row() -> None:
+    def both(b: Build) -> int:
+        label = b.check(R, [0], b.load("y", R, [0], "int64", (1, 0)), C)
+        picked = b.pick("logits", R, [0], label, 1, strides=(C, 0))
+        backwards = b.load("logits", E, [0], strides=(C, -1), offset=C - 1)
+        return b.apply("add", E, [0], backwards, picked)
+
+    (region,) = found(PRODUCT, exponential(both), GRADIENT)
+    assert len(region.slots) == 2, "backwards: an element would be overwritten before it is read"
+
+
+def test_other_rows_than_those_of_the_product() -> None:
+    assert found(PRODUCT, exponential(own_row, outer=dims.sub(N, 1)), GRADIENT) == []
+
+
+def test_logits_that_are_a_result_or_read_elsewhere() -> None:
+    kernel = exponential(own_row)
+    (region,) = found(PRODUCT, kernel, GRADIENT, results=("dw", "each", "logits"))
+    assert set(region.local) == {"out"}
+    other = call(("logits", "w"), "p")
+    (region,) = found(PRODUCT, kernel, GRADIENT, other)
+    assert set(region.local) == {"out"}
+
+
+def test_a_call_that_cannot_be_cut() -> None:
+    assert found(call(("x", "w"), "logits"), exponential(own_row), GRADIENT) == []
+    (region,) = found(PRODUCT, exponential(own_row), call(("x", "out"), "dw"))
+    assert set(region.local) == {"logits"}
+
+
+def test_what_needs_a_sum_of_the_region_comes_after_it() -> None:
+    b = Build(Tile.ROWS, (N,), C)
+    b.total("sum", E, 0, b.load("logits", E, [0]), "p")
+    first = b.kernel("sums")
+    b = Build(Tile.ROWS, (N,), C)
+    b.store("out", E, [0], b.apply("mul", E, [0], b.load("logits", E, [0]), b.load("p", R, [0], strides=(0, 0))))
+    assert found(PRODUCT, first, b.kernel("gradient"), GRADIENT) == [], "the logits are read again after the sum"
+
+
+def test_steps_between_move_out_of_the_region() -> None:
+    b = Build(Tile.ROWS, (), N)
+    b.store("p", R, [1], b.reduce("sum", 0, b.load("each", E, [0])), (0,))
+    finish, kernel = b.kernel("finish"), exponential(own_row)
+    order, (region,) = regions((PRODUCT, kernel, finish, GRADIENT), buffers(), {"dw", "p"})
+    assert order == [PRODUCT, kernel, GRADIENT, finish] and region.end == 3
+
+
+def in_two_passes(reads: Sequence[int], write: int = 1, after: bool = False) -> Kernel:
+    """A kernel that reads `a` in some passes and writes `b` in one of them, before the read or after it."""
+    k = Build(Tile.ROWS, (N,), C, passes=2)
+    if after:
+        k.keep("b", [write], k.const(1.0))
+    value = k.load("a", E, reads)
+    k.reduce("sum", 0, value)
+    k.store("b", E, [write], value)
+    return k.kernel()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "may"),
+    [
+        (in_two_passes([0, 1]), True),
+        (in_two_passes([0]), True),
+        (in_two_passes([0, 1], write=0), False),
+        (in_two_passes([0, 1], after=True), False),
+    ],
+)
+def test_what_may_overwrite(kernel: Kernel, may: bool) -> None:
+    assert overwrites(kernel, "b", "a") is may
