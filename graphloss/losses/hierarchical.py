@@ -29,10 +29,11 @@ def complete_tree(label: Tensor, classes: int) -> Path:
     With code = label + classes, step j is at node (code ≫ (j+1)) − 1 and takes bit (code ≫ j) & 1.
     """
     longest = (2 * classes - 1).bit_length() - 1
-    code = ops.unsqueeze(cast(ops.check_index(label, classes), "int64"), (1,)) + classes
-    power = ops.literal(2 ** np.arange(longest, dtype=np.int64)[None])
-    above = code // (2 * power)
-    bit = (code // power) % 2
+    code = ops.unsqueeze(cast(ops.check_index(label, classes), "float64"), (1,)) + float(classes)
+    # exact, and many times as fast as a division of integers
+    shifted = cast(ops.floor(code * ops.literal(0.5 ** np.arange(longest + 1)[None])), "int64")
+    above = ops.getitem(shifted, (slice(None), slice(1, None)))
+    bit = ops.getitem(shifted, (slice(None), slice(0, longest))) - 2 * above
     if classes & (classes - 1) == 0:
         return Path(above - 1, bit, None)
     on = above > 0
