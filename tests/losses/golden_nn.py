@@ -127,4 +127,13 @@ def embeddings() -> list[Case]:
     return found
 
 
-CASES = [*distributions(), *margins(), *embeddings()]
+def layers() -> list[Case]:
+    return [
+        Case(
+            "linear_ce", "mean", lambda x, y, linear_weight: F.linear_cross_entropy(x, linear_weight, y),
+            {"x": "d mean/dx", "linear_weight": "d mean/dW"},
+        )
+    ]  # fmt: skip
+
+
+CASES = [*distributions(), *margins(), *embeddings(), *layers()]
