@@ -1,11 +1,12 @@
-"""The on-disk cache of object code: a folder of small files, private to its owner or not used at all.
+"""The cache on disk, of object code and of compilations: a folder of small files, private to its owner or not used.
 
 An entry is one file, readable by its owner only: a magic word, the SHA-256 of key and content, the content. It is
 written to a temporary file and renamed, so that a reader sees a whole entry or none. Whatever is odd (a folder that
 others may write, a short file, a wrong digest, a full disk) is a miss, never an error: the cache can only make a
 compilation faster.
 
-Only files of ours in a folder of ours that nobody else can write are trusted, since an entry becomes machine code here.
+Only files of ours in a folder of ours that nobody else can write are trusted, since an entry becomes machine code here,
+or is unpickled.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _STALE_SECONDS: Final = 3600.0  # a temporary file older than this was left by a
 
 
 class DiskCache:
-    """Object code by key in one folder, bounded in size; the entries used longest ago go first.
+    """Content by key in one folder, bounded in size; the entries used longest ago go first.
 
     Args:
         folder: where the entries are; made on the first `put`, with mode 0700.
