@@ -55,6 +55,7 @@ KL_ROW = float((KL["y"] * (np.log(KL["y"]) - KL["x"])).sum())
 COUNTS = {"x": np.zeros((2, 2)), "y": np.ones((2, 2))}
 ANGLE = {"x": np.array([[1.0, 0.0]]), "y": np.array([[0.0, 1.0]]), "z": np.array([-1.0])}
 SLACK = {"x": np.array([1.0]), "y": np.array([0.0]), "z": np.array([1.0])}
+SAMPLED = {"x": np.zeros((1, 3)), "y": np.array([[1]]), "ids": np.array([[1, 0, 1]]), "q": np.array([[0.5, 0.25, 0.1]])}
 ONE = {"x": np.array([[1.0]]), "y": np.array([[1.0]])}
 FAR = {"x": np.array([-1e4]), "y": np.array([1.0])}
 
@@ -142,6 +143,12 @@ QUESTIONS = (
                lambda x, y, z: F.cosine_embedding_loss(x, y, z), ANGLE, 0.0, [[0.0, 1.0]]),
         Answer("gluon.loss.CosineEmbeddingLoss(), cos = margin", gluon.CosineEmbeddingLoss(), ANGLE, [[0.0]],
                [[0.0, 0.0]]),
+    )),
+    Question(16, "Are customised samples taken as they are?", (
+        Answer("layers.sampled_softmax_with_cross_entropy(customized_samples=…)",
+               lambda x, y, ids, q: layers.sampled_softmax_with_cross_entropy(
+                   x, y, 2, use_customized_samples=True, customized_samples=ids, customized_probabilities=q), SAMPLED,
+               [[math.log(3)]], [[2 / 3, -2 / 3, 0.0]]),
     )),
     Question(17, "What shape has a scalar?", (
         Answer("layers.kldiv_loss", lambda x, y: layers.kldiv_loss(x, y, "sum"), KL, [KL_ROW]),
