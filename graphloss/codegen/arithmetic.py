@@ -315,6 +315,10 @@ class LaneArithmetic:
         second = self.sub(n, first)
         return self.mul(self.mul(x, self.power_of_two(first)), self.power_of_two(second))
 
+    def scales_any(self, dtype: str) -> bool:
+        """Whether `scale` is right for any n."""
+        return self.target.has_ldexp and self.width >= (16 if dtype == "float32" else 8)
+
     def _scalef(self, x: ir.Value, n: ir.Value, form: FloatFormat) -> ir.Value:
         lanes = 16 if form.dtype == "float32" else 8
         if self.width < lanes:

@@ -36,7 +36,7 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "exp": Function(1, cost=10), "log": Function(1, cost=14), "log1p": Function(1, cost=18), "expm1": Function(1,
     cost=14),
     "exp2": Function(1, cost=10), "log2": Function(1, cost=14),
-    # ldexp(x, n) = x * 2^n for a whole number n, |n| counting as at most 252 in float32 and 2044 in float64
+    # ldexp(x, n) = x * 2^n for a whole number n, where |n| above 252 (float32) or 2044 (float64) may count as that
     "ldexp": Function(2, cost=2),
     "sigmoid": Function(1, cost=16), "softplus": Function(1, cost=26), "tanh": Function(1, cost=18),
     "erf": Function(1, cost=24),

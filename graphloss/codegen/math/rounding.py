@@ -26,7 +26,9 @@ def sqrt(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
 
 
 def ldexp(lanes: Lanes, dtype: str, x: ir.Value, n: ir.Value) -> ir.Value:
-    """x·2^n, of a whole number n with |n| counting as at most 2·(bias - 1)."""
+    """x·2^n for a whole number n; where that takes several steps, |n| counts as at most 2·(bias - 1)."""
+    if lanes.scales_any(dtype):
+        return lanes.scale(x, n)
     limit = 2.0 * (FORMATS[dtype].bias - 1)
     return lanes.scale(x, lanes.min(lanes.const(dtype, limit), lanes.max(lanes.const(dtype, -limit), n)))
 

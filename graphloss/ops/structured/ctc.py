@@ -23,8 +23,10 @@ from graphloss.ops import rules
 from graphloss.ops.check import refuse
 from graphloss.ops.define import quiet
 from graphloss.ops.structured import wide
-from graphloss.ops.structured.wide import NOTHING, Wide
+from graphloss.ops.structured.wide import NOTHING, Wide, WideArray
 
+# Frames after which numbers of a frame give their largest exponent to one that they share.
+_BLOCK: Final = 16
 _INPUTS: Final = ("scores", "labels", "input_lengths", "label_lengths")
 _FRAMES = "a number of frames in [0, {T}]"
 _LENGTH = "a length in [0, {S}]"
@@ -92,13 +94,15 @@ def _nest(dtypes: tuple[str, ...], blank: int, packed: bool, logits: bool) -> Ne
     emitted = wide.scratch(b, "emitted", dtype, (T * (W + 2),))  # of each frame: the blank, each symbol, 0
     alpha_b = wide.scratch(b, "alpha_b", dtype, ((T + 1) * (W + 2),))  # of B_k, by frame
     alpha_y = wide.scratch(b, "alpha_y", dtype, ((T + 1) * (W + 2),))  # of Y_{k-1}, by frame
-    shared = b.scratch("shared", "float64", (T + 1,))  # the exponent that the alpha of a frame are less
+    shared = b.scratch("shared", "float64", (T // _BLOCK + 1,))  # the exponent that alpha is less, by block
     beta_b = wide.scratch(b, "beta_b", dtype, (2 * (W + 2),))  # of B_k, times what B_k emits; of two frames in turn
     beta_y = wide.scratch(b, "beta_y", dtype, (2 * (W + 2),))  # the same of Y_k
-    weights = b.scratch("weights", dtype, (W + 1,))
+    share_b = b.scratch("share_b", dtype, (T * (W + 2),))  # alpha * beta, by frame
+    share_y = b.scratch("share_y", dtype, (T * (W + 2),))
     inverse = b.scratch("inverse", dtype, (T,)) if logits else None  # 1 / Σ e^(x - max x) of each frame
 
     zero, one = wide.number(0.0, dtype), wide.number(1.0, dtype)
+    nothing = const(0.0, "float64")
     blank_class = const(blank, "int64") if blank >= 0 else C + blank
     with b.parallel("n", N) as n:
         frames, length, start = _checked_lengths(b, input_lengths, label_lengths, n, packed, (T, S, N))
@@ -116,75 +120,82 @@ def _nest(dtypes: tuple[str, ...], blank: int, packed: bool, logits: bool) -> Ne
         for edge in (const(0, "int64"), L, L + 1):
             skips[edge] = 0.0
 
-        with b.vector("k", 0, row) as k:
-            alpha_b[k], alpha_y[k] = zero, zero
-        alpha_b[0] = one
-        shared[0] = 0.0
-        total, less = b.var("total", const(0.0, "float64")), b.var("less", const(0.0, dtype))
-        with b.loop("t", 0, steps) as t:
-            now, then = b.let("now", t * row), b.let("then", (t + 1) * row)
-            offset: Expr | None = None
-            if gradient is not None and inverse is not None:  # log_softmax, with the exponentials left for its gradient
-                peak, mass = b.var("peak", const(-math.inf, dtype)), b.var("mass", const(0.0, "float64"))
+        norm = b.var("norm", nothing)  # Σ ln Σ e^x over the frames
+        if gradient is not None and inverse is not None:  # log_softmax, with the exponentials left for its gradient
+            peaks, masses = b.scratch("peaks", dtype, (T,)), b.scratch("masses", "float64", (T,))
+            with b.loop("t", 0, steps) as t:
+                peak, mass = b.var("peak", const(-math.inf, dtype)), b.var("mass", nothing)
                 with b.vector("c", 0, C) as c:
                     b.accumulate(peak, "max", scores[t, n, c])
                 with b.vector("c", 0, C) as c:
                     e = b.let("e", exp(scores[t, n, c] - peak))
                     gradient[t, n, c] = e
                     b.accumulate(mass, "sum", cast(e, "float64"))
-                offset = b.let("offset", cast(peak, "float64") + log(mass))
-                inverse[t] = cast(const(1.0, "float64") / mass, dtype)
+                peaks[t], masses[t] = peak, mass
+            with b.vector("t", 0, steps) as t:
+                b.accumulate(norm, "sum", cast(peaks[t], "float64") + log(masses[t]))
+                inverse[t] = cast(const(1.0, "float64") / masses[t], dtype)
+        with b.loop("t", 0, steps) as t:
+            now = b.let("now", t * row)
             with b.vector("j", 0, L + 1) as j:
-                score = cast(scores[t, n, symbols[j]], "float64")
-                emitted[now + j] = wide.exponential(b, score if offset is None else score - offset, dtype)
+                emitted[now + j] = wide.exponential(b, cast(scores[t, n, symbols[j]], "float64"), dtype)
             emitted[now + L + 1] = zero
-            silence = wide.named(b, "silence", emitted[now])
-            top = b.var("top", const(NOTHING, dtype))
-            with b.vector("k", 0, L + 1) as k:
-                before = wide.named(b, "before", alpha_b[now + k])
-                both = wide.named(b, "both", before + alpha_y[now + k])
-                to_b = wide.named(b, "to_b", both.times(silence, less))
-                ways = both.where(skips[k] > 0.0, before) + alpha_y[now + k + 1]
-                to_y = wide.named(b, "to_y", wide.named(b, "ways", ways).times(emitted[now + k + 1], less))
-                alpha_b[then + k], alpha_y[then + k + 1] = to_b, to_y
-                b.accumulate(top, "max", maximum(to_b.e, to_y.e))
-            alpha_y[then] = zero
-            b.assign(total, total + cast(less, "float64"))
-            shared[t + 1] = total
-            b.assign(less, _of_frame(top))
+
+        with b.vector("k", 0, row) as k:
+            alpha_b[k], alpha_y[k] = zero, zero
+        alpha_b[0] = one
+        total = b.var("total", nothing)
+        with b.loop("u", 0, steps // _BLOCK + 1) as u:
+            begin = b.let("begin", u * _BLOCK)
+            b.assign(total, total + _share_exponent(b, alpha_b, alpha_y, begin * row, L + 1))
+            shared[u] = total
+            with b.loop("t", begin, minimum(begin + _BLOCK, steps)) as t:
+                now, then = b.let("now", t * row), b.let("then", (t + 1) * row)
+                silence = wide.named(b, "silence", emitted[now])
+                with b.vector("k", 0, L + 1) as k:
+                    before = wide.named(b, "before", alpha_b[now + k])
+                    both = wide.named(b, "both", before + alpha_y[now + k])
+                    ways = both.where(skips[k] > 0.0, before) + alpha_y[now + k + 1]
+                    alpha_b[then + k] = wide.named(b, "to_b", both.times(silence))
+                    to_y = wide.named(b, "ways", ways).times(emitted[now + k + 1])
+                    alpha_y[then + k + 1] = wide.named(b, "to_y", to_y)
+                alpha_y[then] = zero
         end = b.let("end", steps * row + L)
         whole = wide.named(b, "whole", alpha_b[end] + alpha_y[end])
         exponent = b.let("exponent", cast(whole.e, "float64") + total)
-        log_p = cast(0.0 - whole.log(exponent), dtype)
-        cost[n] = select(fits, log_p, math.inf)
+        cost[n] = select(fits, cast(norm - whole.log(exponent), dtype), math.inf)
 
         with b.vector("k", 0, row * 2) as k:
             beta_b[k], beta_y[k] = zero, zero
         beta_b[(steps % 2) * row + L] = one
-        behind, lower = b.var("behind", const(0.0, "float64")), b.var("lower", const(0.0, dtype))
-        with b.loop("t", 0, steps, reverse=True) as t:
-            now, then = b.let("now", t * row), b.let("then", (t + 1) * row)
-            here, there = b.let("here", (t % 2) * row), b.let("there", ((t + 1) % 2) * row)
-            silence = wide.named(b, "silence", emitted[now])
-            shift = b.let("shift", cast(shared[t + 1] + behind - exponent, dtype))
+        behind = b.var("behind", nothing)
+        with b.loop("u", 0, steps // _BLOCK + 1, reverse=True) as u:
+            begin = b.let("begin", u * _BLOCK)
+            finish = b.let("finish", minimum(begin + _BLOCK, steps))
+            b.assign(behind, behind + _share_exponent(b, beta_b, beta_y, (finish % 2) * row, L + 1))
+            with b.loop("t", begin, finish, reverse=True) as t:
+                now, then = b.let("now", t * row), b.let("then", (t + 1) * row)
+                here, there = b.let("here", (t % 2) * row), b.let("there", ((t + 1) % 2) * row)
+                silence = wide.named(b, "silence", emitted[now])
+                shift = b.let("shift", cast(shared[(t + 1) // _BLOCK] + behind - exponent, dtype))
+                with b.vector("k", 0, L + 1) as k:
+                    next_y = wide.named(b, "next_y", beta_y[there + k + 1])
+                    next_b = wide.named(b, "next_b", beta_b[there + k + 1])
+                    stay_y = wide.named(b, "stay_y", beta_y[there + k])
+                    from_b = wide.named(b, "from_b", beta_b[there + k] + stay_y)
+                    ways = (next_b + next_y).where(skips[k + 1] > 0.0, next_b) + stay_y
+                    from_y = wide.named(b, "from_y", ways)
+                    share_b[now + k] = _share(alpha_b[then + k], from_b, shift)
+                    share_y[now + k] = _share(alpha_y[then + k + 1], from_y, shift)
+                    beta_b[here + k] = wide.named(b, "to_b", from_b.times(silence))
+                    beta_y[here + k] = wide.named(b, "to_y", from_y.times(emitted[now + k + 1]))
+
+        with b.loop("t", 0, steps) as t:
+            now = b.let("now", t * row)
             silent, spoken = (b.var(name, const(0.0, dtype)) for name in ("silent", "spoken"))
-            top = b.var("top", const(NOTHING, dtype))
             with b.vector("k", 0, L + 1) as k:
-                next_y, next_b = (wide.named(b, name, a[there + k + 1]) for name, a in (("y", beta_y), ("b", beta_b)))
-                stay_y = wide.named(b, "stay", beta_y[there + k])
-                from_b = wide.named(b, "from_b", beta_b[there + k] + stay_y)
-                ways = (next_b + next_y).where(skips[k + 1] > 0.0, next_b) + stay_y
-                from_y = wide.named(b, "from_y", ways)
-                b.accumulate(silent, "sum", _weight(alpha_b[then + k], from_b, shift))
-                weight = b.let("weight", _weight(alpha_y[then + k + 1], from_y, shift))
-                b.accumulate(spoken, "sum", weight)
-                weights[k] = weight
-                to_b = wide.named(b, "to_b", from_b.times(silence, lower))
-                to_y = wide.named(b, "to_y", from_y.times(emitted[now + k + 1], lower))
-                beta_b[here + k], beta_y[here + k] = to_b, to_y
-                b.accumulate(top, "max", maximum(to_b.e, to_y.e))
-            b.assign(behind, behind + cast(lower, "float64"))
-            b.assign(lower, _of_frame(top))
+                b.accumulate(silent, "sum", share_b[now + k])
+                b.accumulate(spoken, "sum", share_y[now + k])
             every = b.let("every", silent + spoken)  # 1 but for rounding
             possible = b.let("possible", every > 0.0)
             scale = b.let("scale", select(possible, const(1.0, dtype) / every, math.nan))
@@ -197,7 +208,7 @@ def _nest(dtypes: tuple[str, ...], blank: int, packed: bool, logits: bool) -> Ne
                     gradient[t, n, c] = gradient[t, n, c] * factor
                 gradient[t, n, blank_class] = gradient[t, n, blank_class] - silent * scale
             with b.loop("k", 0, L) as k:
-                symbol, share = b.let("symbol", symbols[k + 1]), b.let("share", weights[k] * scale)
+                symbol, share = b.let("symbol", symbols[k + 1]), b.let("share", share_y[now + k] * scale)
                 posterior[t, n, symbol] = posterior[t, n, symbol] + share
                 if gradient is not None:
                     gradient[t, n, symbol] = gradient[t, n, symbol] - share
@@ -231,14 +242,24 @@ def _checked_lengths(
     return frames, length, start
 
 
-def _weight(alpha: Wide, beta: Wide, shift: Expr) -> Expr:
+def _share_exponent(b: NestBuilder, first: WideArray, second: WideArray, at: Expr, count: Expr) -> Expr:
+    """Takes the largest exponent of a frame, whose states begin at `at`, from all of them; gives it, in float64.
+
+    What is left is whole and small enough to be exact.
+    """
+    top = b.var("top", const(NOTHING, first.e.array.dtype))
+    with b.vector("k", 0, count) as k:
+        b.accumulate(top, "max", wide.larger(first.e[at + k], second.e[at + k]))
+    less = b.let("less", select(top > NOTHING / 2, top, 0.0))  # 0 if no state has a probability
+    with b.vector("k", 0, count) as k:
+        first.e[at + k] = first.e[at + k] - less
+        second.e[at + k] = second.e[at + k] - less
+    return cast(less, "float64")
+
+
+def _share(alpha: Wide, beta: Wide, shift: Expr) -> Expr:
     """alpha * beta * 2^shift as a plain number."""
-    return wide.scaled(alpha.m * beta.m, alpha.e + beta.e + shift)
-
-
-def _of_frame(top: Use) -> Expr:
-    """The exponent that the next frame leaves out: the largest of this one; 0 if no state has a probability."""
-    return select(top > NOTHING / 2, top, 0.0)
+    return wide.plain(alpha.m * beta.m, alpha.e + beta.e + shift)
 
 
 # -- the reference: in logarithms, in float64 ------------------------------------------------------------------------

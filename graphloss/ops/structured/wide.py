@@ -17,23 +17,27 @@ _LN2_HIGH: Final = float.fromhex("0x1.62e42fee00000p-1")
 _LN2_LOW: Final = float.fromhex("0x1.a39ef35793c76p-33")
 
 
+# 2^-100 of a number is nothing beside it in any float, and no subnormal number, which would cost a hundred cycles.
+_FAR: Final = -100.0
+
+
 @dataclass(frozen=True)
 class Wide:
-    """m * 2^e, for a whole number e in the dtype of m. A result lies in 0.5 <= m < 4, or is 0 with e <= NOTHING."""
+    """m * 2^e, for a whole number e in the dtype of m. A result lies in 0.25 <= m < 4, or is 0 with e <= NOTHING."""
 
     m: Expr
     e: Expr
 
     def __add__(self, other: Wide) -> Wide:
         """The sum, m not yet in its range: below 4 for each term."""
-        e = maximum(self.e, other.e)
-        return Wide(scaled(self.m, self.e - e) + scaled(other.m, other.e - e), e)
+        e = larger(self.e, other.e)
+        return Wide(_beside(self.m, self.e - e) + _beside(other.m, other.e - e), e)
 
-    def times(self, other: Wide, less: Expr) -> Wide:
-        """self * other * 2^-less, of a sum of at most three terms and a factor with 1 <= m < 2."""
-        m, e = self.m * other.m, (self.e + other.e) - less
+    def times(self, other: Wide) -> Wide:
+        """The product of a sum of at most three terms and a factor with 1 <= m < 5."""
+        m, e = self.m * other.m, self.e + other.e
         large = m >= 4.0
-        return Wide(select(large, m * 0.125, m), select(large, e + 3.0, e))
+        return Wide(select(large, m * 0.0625, m), select(large, e + 4.0, e))
 
     def where(self, condition: Expr, other: Wide) -> Wide:
         return Wide(select(condition, self.m, other.m), select(condition, self.e, other.e))
@@ -72,9 +76,19 @@ def number(value: float, dtype: str) -> Wide:
     return Wide(const(value, dtype), const(NOTHING if value == 0 else 0.0, dtype))
 
 
-def scaled(m: Expr, n: Expr) -> Expr:
-    """m * 2^n."""
-    return call("ldexp", m, n)
+def larger(a: Expr, b: Expr) -> Expr:
+    """The larger of two exponents, which are never NaN."""
+    return select(a < b, b, a)
+
+
+def _beside(m: Expr, n: Expr) -> Expr:
+    """m * 2^n for n <= 0, in a sum with a number about as large as m."""
+    return call("ldexp", m, larger(n, const(_FAR, n.dtype)))
+
+
+def plain(m: Expr, n: Expr) -> Expr:
+    """m * 2^n as a plain number, 0 below 2^-100, NaN where m is; n is not large."""
+    return select(n < _FAR, m * 0.0, call("ldexp", m, larger(n, const(_FAR, n.dtype))))
 
 
 def exponential(b: NestBuilder, x: Expr, dtype: str) -> Wide:
