@@ -10,9 +10,9 @@ from graphloss.ir.graph import Graph
 from graphloss.options import CompileOptions
 from graphloss.runtime.compile import compile_graph
 from graphloss.runtime.compiled import Compiled
-from tests.passes import exact
+from tests import exact
 from tests.passes.spellings import SPELLINGS, Spelling
-from tests.passes.test_spellings import ROUNDING, assert_exact
+from tests.passes.test_spellings import DIGITS, ROUNDING, assert_exact
 from tests.rules.graphs import build
 
 OPTIONS = CompileOptions(threads=1, cache=False)
@@ -29,7 +29,7 @@ def test_compiled(spelling: Spelling) -> None:
     graph = build(spelling.types, spelling.build, wrt=["x"])
     forward = graph.replace(ops=graph.ops[:-1], fetches=graph.fetches[:1])
     value, grad = run(graph, spelling)
-    with mpmath.workdps(exact.DIGITS):
+    with mpmath.workdps(DIGITS):
         want, slope = exact.value_and_gradient(forward, spelling.feeds, "x")
         assert_exact(value, want, "value")
         assert_exact(grad, slope, "gradient", ROUNDING)

@@ -8,6 +8,7 @@ finite.
 
 from __future__ import annotations
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -20,11 +21,12 @@ from graphloss.options import CompileOptions
 from graphloss.passes.pipelines import lower_only, optimise
 from graphloss.runtime.compile import compile_graph
 from graphloss.runtime.compiled import Compiled
-from tests.property import exact
+from tests import exact
 from tests.property.programs import random_program
 
 COUNT, MORE, BLOCK = 2000, 20_000, 50
 RELATIVE, ABSOLUTE = 1e-9, 2e-15
+DIGITS = 320
 
 
 def blocks() -> list[object]:
@@ -60,15 +62,17 @@ def check(seed: int) -> None:
         plain = compiled(graph, False, feeds) if seed % 4 == 0 else None
         rng = np.random.default_rng(seed)
         nudged = {n: a * (1 + 1e-15 * rng.choice([-1.0, 1.0], a.shape)) for n, a in feeds.items()}
-        truth, near = exact.evaluate(naive_graph, feeds), exact.evaluate(naive_graph, nudged)
+    with mpmath.workdps(DIGITS):
+        truth, near = (exact.evaluate(naive_graph, given) for given in (feeds, nudged))
         for name, final in zip(graph.fetches, naive_graph.fetches, strict=True):
-            _compare(seed, name, best[name], naive[name], truth[final], near[final])
+            there = exact.plain(truth[final]), exact.plain(near[final])
+            _compare(seed, name, best[name], naive[name], *there)
             if plain is not None:
-                _compare(seed, f"{name} unoptimised", plain[name], naive[name], truth[final], near[final])
+                _compare(seed, f"{name} unoptimised", plain[name], naive[name], *there)
 
 
 def _compare(seed: int, name: str, got: exact.Array, naive: exact.Array, truth: exact.Array, near: exact.Array) -> None:
-    mp = exact.mp
+    mp = mpmath.mp
     # differences of neighbours in one tensor (a gradient of softmax, a logarithm near 1) keep the digits of its
     # largest element
     size = max((abs(t) for t in truth.ravel() if mp.isfinite(t)), default=mp.mpf(0))
