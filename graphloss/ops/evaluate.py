@@ -53,15 +53,20 @@ def bind(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, int]:
         declared, shape = graph.types[name].shape, feeds[name].shape
         if len(declared) != len(shape):
             raise ShapeError(f"{name} has the wrong rank", f"{graph.types[name]}", f"shape {shape}")
-        for d, n in zip(declared, shape, strict=True):
-            found = dims.shifted(d)
-            if found is not None:
-                env.setdefault(found[0], n - found[1])
+        _learn(declared, shape, env)
     for e in graph.equations:
         known = dims.symbols(e.left) | dims.symbols(e.right)
         if known <= env.keys() and dims.evaluate(e.left, env) != dims.evaluate(e.right, env):
             raise ShapeError(f"{e.why}: {e} does not hold", dims.evaluate(e.left, env), dims.evaluate(e.right, env))
     return env
+
+
+def _learn(declared: tuple[Dim, ...], shape: tuple[int, ...], env: dict[str, int]) -> None:
+    """Adds to `env` the symbols that an array of this shape determines."""
+    for d, n in zip(declared, shape, strict=True):
+        found = dims.shifted(d)
+        if found is not None:
+            env.setdefault(found[0], n - found[1])
 
 
 def resolve(attrs: Mapping[str, object], env: Mapping[str, int]) -> dict[str, object]:
@@ -84,11 +89,16 @@ def evaluate(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, Array]:
     env = bind(graph, values)
     for op in graph.ops:
         if all(n in values for n in op.inputs):
+            what = get(op.type)
             try:
-                out = get(op.type).reference([values[n] for n in op.inputs], resolve(op.attr, env))
+                attrs = op.attr if what.measures else resolve(op.attr, env)
+                out = what.reference([values[n] for n in op.inputs], attrs)
             except GraphlossError as error:
                 raise error.with_op(op.type, op.loc) from None
             values.update(zip(op.outputs, out, strict=True))
+            if what.measures:
+                for name in op.outputs:
+                    _learn(graph.types[name].shape, values[name].shape, env)
     return values
 
 

@@ -135,6 +135,23 @@ def test_it_prints_parses_and_explains() -> None:
     assert measured(main.snapshot([y])) is None
 
 
+def test_it_is_compared_and_compiled_as_a_function() -> None:
+    given = arrays([0, 2, 3, 1])
+    main = gl.Program()
+    with gl.program_guard(main, gl.Program()):
+        x, y = gl.data("x", [None, 3], "float64"), gl.data("y", [None], "int64")
+        loss = ops.reduce_sum(above(x, y))
+    assert any(f"worst {n} ULP" in str(gl.compare(main, given, [loss])) for n in (0, 1, 2))
+    function = gl.compile(lambda x, y: ops.reduce_sum(above(x, y)))
+    want = reference(**given)
+    for labels in ([0, 2, 3, 1], [0, 0]):
+        given = arrays(labels)
+        want = reference(**given)
+        value, grad = function.value_and_grad()(given["x"], given["y"])
+        np.testing.assert_allclose(value, want[0].sum(), rtol=1e-12)
+        np.testing.assert_allclose(grad, want[1], rtol=1e-12, atol=1e-15)
+
+
 def test_threads_share_a_program() -> None:
     main = gl.Program()
     with gl.program_guard(main, gl.Program()):
