@@ -83,10 +83,12 @@ def interpret(
             raise TypeError(f"{array.name} is {array.dtype}{list(shape)}, got {value.dtype.name}{list(value.shape)}")
         run.memory[array.name] = value.copy() if array.kind == loops.UPDATE else value
     outputs = [_memory(run, a) if a.kind == loops.OUTPUT else run.memory[a.name] for a in nest.of_kind(*loops.MADE)]
+    for array in nest.of_kind(loops.SHARED):
+        _memory(run, array).fill(99)  # what is read before it is written shows
     with np.errstate(all="ignore"):
         for i in range(int(_value(run, nest.extent))):
             for array in nest.of_kind(loops.SCRATCH):
-                _memory(run, array).fill(99)  # what is read before it is written shows
+                _memory(run, array).fill(99)
             run.names = {nest.index: np.int64(i)}
             _statements(run, nest.body)
     failures = sorted(run.failures, key=lambda f: (f.array, f.index))
