@@ -352,16 +352,6 @@ DIFFERENT = {
     "Program.parse_from_string": "it reads text, not a binary string",
     "dygraph.Layer.create_parameter": "dtype=None is the layer's own",
 }
-# Not there yet.
-AWAITED = {
-    f"{prefix}{name}"
-    for prefix, names in (
-        ("layers.", "crf_decoding ctc_greedy_decoder edit_distance linear_chain_crf warpctc"),
-        ("nn.", "CTCLoss functional.ctc_loss AdaptiveLogSoftmaxWithLoss"),
-        ("gluon.loss.", "CTCLoss"),
-    )
-    for name in names.split()
-}
 
 Row = tuple[str, bool, object]  # name, by keyword only, default
 
@@ -409,10 +399,7 @@ ALL = [
 def test_parameters(path: str, line: str) -> None:
     found: object = gl
     for part in path.split("."):
-        found = getattr(found, part, None)
-    if found is None:
-        assert path in AWAITED
-        pytest.skip("not there yet")
+        found = getattr(found, part)
     assert callable(found)
     faults = differences(inspect.signature(found), rows_of(line))
     assert bool(faults) == (path in DIFFERENT), faults

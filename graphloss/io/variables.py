@@ -89,44 +89,27 @@ def load_vars(
     set_values(chosen, read_values(dirname, filename, [var.name for var in chosen]))
 
 
-def save_params(
-    executor: Executor,
-    dirname: str,
-    main_program: Program | CompiledProgram | None = None,
-    filename: str | None = None,
-) -> None:
-    """`save_vars` of all parameters."""
-    save_vars(executor, dirname, main_program, None, is_parameter, filename)
+def _of_all(act: Callable[..., None], predicate: Chosen, name: str, what: str) -> Callable[..., None]:
+    """`act`, which is save_vars or load_vars, of all variables that `predicate` chooses."""
+
+    def run(
+        executor: Executor,
+        dirname: str,
+        main_program: Program | CompiledProgram | None = None,
+        filename: str | None = None,
+    ) -> None:
+        act(executor, dirname, main_program, None, predicate, filename)
+
+    run.__name__ = run.__qualname__ = name
+    run.__doc__ = f"`{act.__name__}` of {what}; arguments and errors as there."
+    return run
 
 
-def load_params(
-    executor: Executor,
-    dirname: str,
-    main_program: Program | CompiledProgram | None = None,
-    filename: str | None = None,
-) -> None:
-    """`load_vars` of all parameters."""
-    load_vars(executor, dirname, main_program, None, is_parameter, filename)
-
-
-def save_persistables(
-    executor: Executor,
-    dirname: str,
-    main_program: Program | CompiledProgram | None = None,
-    filename: str | None = None,
-) -> None:
-    """`save_vars` of everything that the scope keeps: parameters, and what optimisers keep of them."""
-    save_vars(executor, dirname, main_program, None, is_persistable, filename)
-
-
-def load_persistables(
-    executor: Executor,
-    dirname: str,
-    main_program: Program | CompiledProgram | None = None,
-    filename: str | None = None,
-) -> None:
-    """`load_vars` of everything that the scope keeps."""
-    load_vars(executor, dirname, main_program, None, is_persistable, filename)
+_EVERYTHING = "everything that the scope keeps: parameters, and what optimisers keep of them"
+save_params = _of_all(save_vars, is_parameter, "save_params", "all parameters")
+load_params = _of_all(load_vars, is_parameter, "load_params", "all parameters")
+save_persistables = _of_all(save_vars, is_persistable, "save_persistables", _EVERYTHING)
+load_persistables = _of_all(load_vars, is_persistable, "load_persistables", _EVERYTHING)
 
 
 def program_of(program: object, what: str) -> Program:
