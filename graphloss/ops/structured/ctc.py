@@ -138,7 +138,7 @@ def _nest(dtypes: tuple[str, ...], blank: int, packed: bool, logits: bool) -> Ne
         with b.loop("t", 0, steps) as t:
             now = b.let("now", t * row)
             with b.vector("j", 0, L + 1) as j:
-                emitted[now + j] = wide.exponential(b, cast(scores[t, n, symbols[j]], "float64"), dtype)
+                emitted[now + j] = wide.exponential(b, scores[t, n, symbols[j]])
             emitted[now + L + 1] = zero
 
         with b.vector("k", 0, row) as k:

@@ -7,16 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from graphloss.ir.loop_builder import Handle, Index, NestBuilder
-from graphloss.ir.loops import Expr, call, cast, const, exp, log, maximum, minimum, select
+from graphloss.ir.loops import Expr, call, cast, const, log, select
 
 # The exponent of 0: far below that of any product, so that nothing is ever scaled up to it.
 NOTHING: Final = -1.0e30
 _LOG2_E: Final = 1.0 / math.log(2.0)
-# ln 2 in two parts: the first has few enough bits for its product with an exponent to be exact in float64.
-_LN2_HIGH: Final = float.fromhex("0x1.62e42fee00000p-1")
-_LN2_LOW: Final = float.fromhex("0x1.a39ef35793c76p-33")
-
-
 # 2^-100 of a number is nothing beside it in any float, and no subnormal number, which would cost a hundred cycles.
 _FAR: Final = -100.0
 
@@ -91,13 +86,11 @@ def plain(m: Expr, n: Expr) -> Expr:
     return select(n < _FAR, m * 0.0, call("ldexp", m, larger(n, const(_FAR, n.dtype))))
 
 
-def exponential(b: NestBuilder, x: Expr, dtype: str) -> Wide:
-    """e^x of a float64 with 1 <= m < 2; 0 for x <= NOTHING; m is NaN for x = NaN and for x >= -NOTHING."""
-    wide = b.let("x", x)
-    none = b.let("none", wide <= NOTHING)
-    usual = b.let("usual", (wide > NOTHING) & (wide < -NOTHING))
-    safe = b.let("safe", select(usual, wide, NOTHING))
-    n = b.let("n", call("floor", safe * _LOG2_E))
-    rest = cast((safe - n * _LN2_HIGH) - n * _LN2_LOW, dtype)
-    rest = minimum(maximum(rest, 0.0), math.log(2.0))  # of huge x no digit of the remainder is left
-    return Wide(select(usual, exp(rest), select(none, 0.0, const(math.nan, dtype))), cast(n, dtype))
+def exponential(b: NestBuilder, x: Expr) -> Wide:
+    """e^x with 1 <= m <= 2; 0 for x <= NOTHING; m is NaN for x = NaN and for x >= -NOTHING."""
+    given = b.let("x", x)
+    usual = b.let("usual", (given > NOTHING) & (given < -NOTHING))
+    power = b.let("power", cast(select(usual, given, NOTHING), "float64") * _LOG2_E)
+    n = b.let("n", call("floor", power))
+    rest = select(given <= NOTHING, 0.0, const(math.nan, x.dtype))
+    return Wide(select(usual, call("exp2", cast(power - n, x.dtype)), rest), cast(n, x.dtype))
