@@ -78,7 +78,7 @@ class CTCLoss(Loss):
         y = ops.transpose(y, (1, 0)) if self._label_layout == "TN" else y
         frames, batch, _ = x.type.shape
         rows, width = y.type.shape
-        if not (rows == batch or checks.may_be_equal(rows, batch)):
+        if not ctc.may_agree(rows, batch):
             raise ShapeError(f"{where}: there is one label per sample", f"[{batch}, {width}]", f"[{rows}, {width}]")
         if isinstance(width, int) and isinstance(frames, int) and width > frames:
             raise ShapeError(f"{where}: label is wider than pred has frames", f"at most {frames}", width)

@@ -70,10 +70,10 @@ def warpctc(
         _require_ranks(where, x, y, 2, (1, 2), "packed", "[frames, C] and [symbols, 1]")
         padded, frames = ops.pad_sequences(x, ops.offsets_of(x))
         logits, sizes = ops.transpose(padded, (1, 0, 2)), ctc.lengths_of(y)
-        y = ops.reshape(y, (y.type.size,))
+        y = ops.squeeze(y, 1) if y.type.rank == 2 else y
     else:
         _require_ranks(where, x, y, 3, (2,), "padded", "[T, N, C] and [N, S]")
-        if not (y.type.shape[0] == x.type.shape[1] or checks.may_be_equal(y.type.shape[0], x.type.shape[1])):
+        if not ctc.may_agree(y.type.shape[0], x.type.shape[1]):
             raise ShapeError(f"{where}: there is one label per sample", f"[{x.type.shape[1]}, S]", checks.shape_text(y))
         frames = ctc.lengths(input_length, x, 1, "input_length", where)
         sizes = ctc.lengths(label_length, x, 1, "label_length", where)
@@ -186,8 +186,9 @@ def edit_distance(
         raise AttrError(f"{where}: the padded form needs both lengths", "input_length and label_length", "one of them")
     if input_length is None:
         _require_ranks(where, x, y, 2, (2,), "packed", "[tokens, 1] and [tokens, 1]")
+        offsets = [ops.offsets_of(v) for v in (x, y)]
         (x, counts), (y, sizes) = (
-            ops.pad_sequences(ops.reshape(v, (v.type.shape[0],)), ops.offsets_of(v)) for v in (x, y)
+            ops.pad_sequences(ops.squeeze(v, 1), o) for v, o in zip((x, y), offsets, strict=True)
         )
     else:
         _require_ranks(where, x, y, 2, (2,), "padded", "[N, A] and [N, B]")

@@ -10,6 +10,7 @@ import numpy as np
 from graphloss import dtypes, ops
 from graphloss.errors import AttrError, DtypeError, ShapeError
 from graphloss.ir import dims
+from graphloss.ir.dims import Dim
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import checks
 
@@ -54,9 +55,14 @@ def lengths(value: object, n: Tensor, axis: int, name: str, where: str) -> Tenso
     if found.type.rank == 2 and found.type.shape[1] == 1:
         found = ops.squeeze(found, (1,))
     batch = n.type.shape[axis]
-    if found.type.rank != 1 or not (checks.may_be_equal(found.type.shape[0], batch) or found.type.shape[0] == batch):
+    if found.type.rank != 1 or not may_agree(found.type.shape[0], batch):
         raise ShapeError(f"{where}: there is one of {name} per sample", f"[{batch}]", checks.shape_text(found))
     return found
+
+
+def may_agree(a: Dim, b: Dim) -> bool:
+    """Whether two dimensions, of which none is broadcast, can be the same; the run checks the rest."""
+    return a == b or not (isinstance(a, int) and isinstance(b, int))
 
 
 def literal_lengths(value: int | Sequence[object], name: str, where: str) -> Tensor:

@@ -70,7 +70,7 @@ def ctc_loss(
     if single:
         x = ops.unsqueeze(x, (1,))
         y = ops.unsqueeze(y, (0,)) if y.type.rank == 1 else y
-    if y.type.rank == 2 and not _one_each(y, x):
+    if y.type.rank == 2 and not ctc.may_agree(y.type.shape[0], x.type.shape[1]):
         raise ShapeError(
             f"{where}: there is one row of targets per sample", f"[{x.type.shape[1]}, S]", checks.shape_text(y)
         )
@@ -133,8 +133,3 @@ def ctc_beam_search_decode(
     found = ops.ctc_beam_search(x, frames, ctc.blank_class(blank, x, where), beam_width, top_paths)
     labels, sizes, log_p = (stopped(ops.squeeze(v, (0,)) if single else v) for v in found)
     return labels, sizes, log_p
-
-
-def _one_each(targets: Tensor, x: Tensor) -> bool:
-    a, b = targets.type.shape[0], x.type.shape[1]
-    return a == b or checks.may_be_equal(a, b)
