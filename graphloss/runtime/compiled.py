@@ -93,12 +93,12 @@ class _Binding:
                 offset = total if place is None else slots.setdefault(place, total)
                 offsets.append((b.name, offset, shape, b.dtype))
                 if offset == total:
-                    size = int(np.prod(shape, dtype=np.int64)) * dtypes.itemsize(b.dtype)
+                    size = prod(shape) * dtypes.itemsize(b.dtype)
                     total += -(-size // _ALIGN) * _ALIGN
         memory = buffers.empty((total + _ALIGN,), np.dtype(np.uint8))
         base = -address(memory) % _ALIGN
         for name, offset, shape, dtype in offsets:
-            view = memory[base + offset : base + offset + int(np.prod(shape, dtype=np.int64)) * dtypes.itemsize(dtype)]
+            view = memory[base + offset : base + offset + prod(shape) * dtypes.itemsize(dtype)]
             self.arrays[name] = view.view(dtype).reshape(shape)
             if name not in index:
                 continue
