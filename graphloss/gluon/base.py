@@ -20,9 +20,14 @@ class Loss:
     Args:
         weight: a Python number, or None for 1.
         batch_axis: the axis of the samples.
+        block: `prefix` and `params`, which MXNet's blocks take; without effect.
     """
 
-    def __init__(self, weight: float | None, batch_axis: int, prefix: str | None = None, params: object = None) -> None:
+    def __init__(self, weight: float | None, batch_axis: int, **block: object) -> None:
+        unknown = block.keys() - {"prefix", "params"}
+        if unknown:
+            got = ", ".join(sorted(unknown))
+            raise ArgumentTypeError(f"{type(self).__name__}: unknown arguments", "also prefix and params", got)
         if weight is not None and (isinstance(weight, bool) or not isinstance(weight, (int, float))):
             raise ArgumentTypeError(
                 f"{type(self).__name__}: weight is one number for the whole loss",

@@ -44,12 +44,11 @@ class KLDivLoss(Loss):
         axis: int = -1,
         weight: float | None = None,
         batch_axis: int = 0,
-        prefix: str | None = None,
-        params: object = None,
         *,
         reduction: str = "mean",
+        **block: object,
     ) -> None:
-        super().__init__(weight, batch_axis, prefix, params)
+        super().__init__(weight, batch_axis, **block)
         self._from_logits = from_logits
         self._axis = axis
         self._reduction = check_reduction(reduction, ("mean", "sum"))
@@ -97,10 +96,9 @@ class PoissonNLLLoss(Loss):
         from_logits: bool = True,
         batch_axis: int = 0,
         compute_full: bool = False,
-        prefix: str | None = None,
-        params: object = None,
+        **block: object,
     ) -> None:
-        super().__init__(weight, batch_axis, prefix, params)
+        super().__init__(weight, batch_axis, **block)
         self._from_logits = from_logits
         self._compute_full = compute_full
 

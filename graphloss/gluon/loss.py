@@ -59,10 +59,8 @@ class L2Loss(Loss):
         [0.5, 0.5]
     """
 
-    def __init__(
-        self, weight: float = 1.0, batch_axis: int = 0, prefix: str | None = None, params: object = None
-    ) -> None:
-        super().__init__(weight, batch_axis, prefix, params)
+    def __init__(self, weight: float = 1.0, batch_axis: int = 0, **block: object) -> None:
+        super().__init__(weight, batch_axis, **block)
         if self._weight is None:
             raise ArgumentTypeError("L2Loss: weight is halved, so it must be a number", "int or float", "None")
 
@@ -82,10 +80,8 @@ class L1Loss(Loss):
         L1Loss(batch_axis=0, w=None)
     """
 
-    def __init__(
-        self, weight: float | None = None, batch_axis: int = 0, prefix: str | None = None, params: object = None
-    ) -> None:
-        super().__init__(weight, batch_axis, prefix, params)
+    def __init__(self, weight: float | None = None, batch_axis: int = 0, **block: object) -> None:
+        super().__init__(weight, batch_axis, **block)
 
     def forward(self, pred: Tensor, label: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         x = self._pred(pred)
@@ -103,15 +99,8 @@ class HuberLoss(Loss):
         HuberLoss(batch_axis=0, w=None)
     """
 
-    def __init__(
-        self,
-        rho: float = 1,
-        weight: float | None = None,
-        batch_axis: int = 0,
-        prefix: str | None = None,
-        params: object = None,
-    ) -> None:
-        super().__init__(weight, batch_axis, prefix, params)
+    def __init__(self, rho: float = 1, weight: float | None = None, batch_axis: int = 0, **block: object) -> None:
+        super().__init__(weight, batch_axis, **block)
         self._rho = float(rho)
 
     def forward(self, pred: Tensor, label: Tensor, sample_weight: Tensor | None = None) -> Tensor:
@@ -144,10 +133,9 @@ class SigmoidBinaryCrossEntropyLoss(Loss):
         from_sigmoid: bool = False,
         weight: float | None = None,
         batch_axis: int = 0,
-        prefix: str | None = None,
-        params: object = None,
+        **block: object,
     ) -> None:
-        super().__init__(weight, batch_axis, prefix, params)
+        super().__init__(weight, batch_axis, **block)
         self._from_sigmoid = from_sigmoid
 
     def forward(
@@ -201,10 +189,9 @@ class SoftmaxCrossEntropyLoss(Loss):
         from_logits: bool = False,
         weight: float | None = None,
         batch_axis: int = 0,
-        prefix: str | None = None,
-        params: object = None,
+        **block: object,
     ) -> None:
-        super().__init__(weight, batch_axis, prefix, params)
+        super().__init__(weight, batch_axis, **block)
         self._axis = axis
         self._sparse_label = sparse_label
         self._from_logits = from_logits

@@ -32,15 +32,8 @@ class HingeLoss(Loss):
         [0.5, 2.0]
     """
 
-    def __init__(
-        self,
-        margin: float = 1,
-        weight: float | None = None,
-        batch_axis: int = 0,
-        prefix: str | None = None,
-        params: object = None,
-    ) -> None:
-        super().__init__(weight, batch_axis, prefix, params)
+    def __init__(self, margin: float = 1, weight: float | None = None, batch_axis: int = 0, **block: object) -> None:
+        super().__init__(weight, batch_axis, **block)
         self._margin = float(margin)
 
     def forward(self, pred: Tensor, label: Tensor, sample_weight: Tensor | None = None) -> Tensor:
@@ -99,10 +92,9 @@ class LogisticLoss(Loss):
         weight: float | None = None,
         batch_axis: int = 0,
         label_format: str = "signed",
-        prefix: str | None = None,
-        params: object = None,
+        **block: object,
     ) -> None:
-        super().__init__(weight, batch_axis, prefix, params)
+        super().__init__(weight, batch_axis, **block)
         if label_format not in ("signed", "binary"):
             raise AttrError("LogisticLoss: unknown label_format", expected="signed | binary", got=repr(label_format))
         self._label_format = label_format
@@ -139,20 +131,11 @@ class TripletLoss(Loss):
         [0.25]
     """
 
-    def __init__(
-        self,
-        margin: float = 1,
-        weight: float | None = None,
-        batch_axis: int = 0,
-        prefix: str | None = None,
-        params: object = None,
-    ) -> None:
-        super().__init__(weight, batch_axis, prefix, params)
+    def __init__(self, margin: float = 1, weight: float | None = None, batch_axis: int = 0, **block: object) -> None:
+        super().__init__(weight, batch_axis, **block)
         self._margin = float(margin)
 
-    def forward(
-        self, pred: Tensor, positive: Tensor, negative: Tensor, sample_weight: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, pred: Tensor, positive: Tensor, negative: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         x = self._pred(pred)
         near, far = self._like(x, positive, "positive"), self._like(x, negative, "negative")
         loss = embedding.squared_triplet(x, near, far, self._other_axes(x.type.rank), self._margin)

@@ -35,20 +35,11 @@ class CosineEmbeddingLoss(Loss):
         [[0.04]]
     """
 
-    def __init__(
-        self,
-        weight: float | None = None,
-        batch_axis: int = 0,
-        margin: float = 0,
-        prefix: str | None = None,
-        params: object = None,
-    ) -> None:
-        super().__init__(weight, batch_axis, prefix, params)
+    def __init__(self, weight: float | None = None, batch_axis: int = 0, margin: float = 0, **block: object) -> None:
+        super().__init__(weight, batch_axis, **block)
         self._margin = float(margin)
 
-    def forward(
-        self, input1: Tensor, input2: Tensor, label: Tensor, sample_weight: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, input1: Tensor, input2: Tensor, label: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         b = self._pred(input2, "input2")
         a = self._like(b, self._pred(input1, "input1"), "input1")
         if b.type.rank == 0:
@@ -90,10 +81,9 @@ class SDMLLoss(Loss):
         smoothing_parameter: float = 0.3,
         weight: float | None = 1.0,
         batch_axis: int = 0,
-        prefix: str | None = None,
-        params: object = None,
+        **block: object,
     ) -> None:
-        super().__init__(weight, batch_axis, prefix, params)
+        super().__init__(weight, batch_axis, **block)
         checks.require_unit_interval(smoothing_parameter, "smoothing_parameter", "SDMLLoss")
         self._smoothing = float(smoothing_parameter)
 

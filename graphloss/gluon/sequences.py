@@ -46,15 +46,14 @@ class CTCLoss(Loss):
         layout: str = "NTC",
         label_layout: str = "NT",
         weight: float | None = None,
-        prefix: str | None = None,
-        params: object = None,
+        **block: object,
     ) -> None:
         for name, value, allowed in (
             ("layout", layout, ("NTC", "TNC")), ("label_layout", label_layout, ("NT", "TN"))
         ):  # fmt: skip
             if value not in allowed:
                 raise AttrError(f"CTCLoss: unknown {name}", " or ".join(allowed), repr(value))
-        super().__init__(weight, label_layout.index("N"), prefix, params)
+        super().__init__(weight, label_layout.index("N"), **block)
         self._layout = layout
         self._label_layout = label_layout
 

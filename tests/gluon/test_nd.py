@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import graphloss as gl
+from graphloss.errors import ArgumentTypeError
 from graphloss.gluon import autograd, nd, nn
 from graphloss.gluon import loss as gloss
 
@@ -152,3 +153,11 @@ def test_layer() -> None:
     flat.initialize()
     assert flat(nd.ones((2, 3, 4))).shape == (2, 1)
     assert flat.weight.shape == (1, 12)
+
+
+def test_losses_take_what_blocks_take() -> None:
+    assert repr(gloss.HuberLoss(prefix="huber_", params=None)) == "HuberLoss(batch_axis=0, w=None)"
+    for name in gloss.__all__:
+        if name != "Loss":
+            with pytest.raises(ArgumentTypeError, match="unknown arguments"):
+                getattr(gloss, name)(wieght=1.0)
