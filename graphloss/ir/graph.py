@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import TypeAlias
 
-from graphloss.ir.dims import Equation, SymDim
+from graphloss.ir.dims import Equation, SymDim, symbols
 from graphloss.ir.location import Location
 from graphloss.ir.types import TensorType
 
@@ -100,3 +100,12 @@ class Graph:
                 if op is not None:
                     stack.extend(op.inputs)
         return frozenset(seen)
+
+
+def attr_symbols(value: Attr) -> Iterator[str]:
+    """The symbols in the dimensions that an attribute holds."""
+    if isinstance(value, SymDim):
+        yield from symbols(value)
+    elif isinstance(value, tuple):
+        for v in value:
+            yield from attr_symbols(v)

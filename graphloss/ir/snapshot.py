@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from graphloss.errors import ArgumentTypeError, GraphlossError, VerifyError
 from graphloss.ir.dims import Equations, SymDim, shifted, symbols
-from graphloss.ir.graph import Attr, Graph, Op
+from graphloss.ir.graph import Attr, Graph, Op, attr_symbols
 from graphloss.ir.linear import Linear, grad_parts, linearise
 from graphloss.ir.opdef import get
 from graphloss.ir.operator import DERIVATIVES
@@ -36,7 +36,7 @@ def snapshot(program: Program, fetches: Sequence[Tensor | str] = ()) -> Graph:
             linear.last[name] = name
     results = tuple(linear.last[name] for name in wanted)
     random = [o for op in linear.ops if get(op.type).random for o in op.outputs]
-    needed = linear.depends((*results, *linear.writes.values(), *random))
+    needed = _needed(linear, (*results, *linear.writes.values(), *random))
     _check_defined(program, linear, needed)
     ops = [_needed_part(op, needed) for op in linear.ops if not needed.isdisjoint(op.outputs)]
     equations, types = _inferred(program, linear, ops, needed)
@@ -75,6 +75,23 @@ def _fetched(program: Program, fetch: Tensor | str) -> str:
             hint="run the program that the variable was built in",
         )
     return program.var(fetch.name).name  # of a clone, its own
+
+
+def _needed(linear: Linear, names: Sequence[str]) -> set[str]:
+    """All that `names` depend on, what measures their dimensions included."""
+    needed = linear.depends(names)
+    sizes = {s: op.outputs[0] for op in linear.ops if get(op.type).measures for s in _sizes(op)}
+    while sizes:
+        used = {s for op in linear.ops if not needed.isdisjoint(op.outputs) for s in _sizes(op)}
+        more = {sizes[s] for s in used & sizes.keys()} - needed
+        if not more:
+            break
+        needed = linear.depends((*needed, *more))
+    return needed
+
+
+def _sizes(op: Op) -> Iterator[str]:
+    return (s for _, value in op.attrs for s in attr_symbols(value))
 
 
 def _needed_part(op: Op, needed: set[str]) -> Op:
@@ -138,16 +155,8 @@ def _binding_feeds(
     """Feeds that no op reads, but whose shape binds a symbol that is used."""
     bound = {s[0] for n in (*feeds, *states) for d in types[n].shape if (s := shifted(d)) is not None}
     used = {s for t in types.values() for d in t.shape for s in symbols(d)}
-    used.update(s for op in ops for _, v in op.attrs for s in _symbols_of(v))
+    used.update(s for op in ops for s in _sizes(op))
     for name in sorted(used - bound):
         owner = program.symbol_owner(name)
         if owner and owner not in feeds and program.global_block().vars[owner].is_data:
             yield owner
-
-
-def _symbols_of(value: Attr) -> Iterator[str]:
-    if isinstance(value, SymDim):
-        yield from symbols(value)
-    elif isinstance(value, tuple):
-        for v in value:
-            yield from _symbols_of(v)

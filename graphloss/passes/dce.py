@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphloss.ir.graph import Graph
+from graphloss.passes.measure import needed_with_sizes
 from graphloss.rewrite.trace import Trace
 
 
@@ -13,7 +14,7 @@ class Dce:
     name: str = "dce"
 
     def __call__(self, graph: Graph, trace: Trace) -> Graph:
-        needed = graph.needed()
+        needed = needed_with_sizes(graph)
         kept = tuple(op for op in graph.ops if not needed.isdisjoint(op.outputs))
         if len(kept) == len(graph.ops):
             return graph

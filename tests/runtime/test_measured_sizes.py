@@ -174,3 +174,19 @@ def test_only_a_mask_of_rows() -> None:
             ops.rows_where(gl.data("a", [None], "int64"))
         with pytest.raises(ShapeError, match="mask of them"):
             ops.rows_where(gl.data("b", [None, 2], "bool"))
+
+
+def test_a_size_is_enough_and_what_has_it_may_be_measured_again() -> None:
+    rng = np.random.default_rng(2)
+    main = gl.Program()
+    with gl.program_guard(main, gl.Program()):
+        x, y = gl.data("x", [None, 3], "float32", lod_level=1), gl.data("y", [None, 1], "int64", lod_level=1)
+        read = gl.layers.ctc_greedy_decoder(x, blank=2)
+        distance, _ = gl.layers.edit_distance(read, y, normalized=False)
+        count = gl.layers.size(read)
+    scores = np.eye(3, dtype="float32")[[0, 0, 2, 1, 1, 0, 2, 2, 0]] + rng.random((9, 3), "float32") / 2
+    labels = np.array([[0], [1], [1], [0]])
+    feed = {"x": gl.create_lod_tensor(scores, [[5, 4]]), "y": gl.create_lod_tensor(labels, [[2, 2]])}
+    exe = gl.Executor(gl.CPUPlace())
+    assert exe.run(main, feed={"x": feed["x"]}, fetch_list=[count])[0].tolist() == [4]  # 0 1, 0 0
+    np.testing.assert_array_equal(exe.run(main, feed=feed, fetch_list=[distance])[0], [[0], [1]])
