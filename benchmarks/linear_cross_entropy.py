@@ -1,11 +1,11 @@
 """What do value and all gradients of a large last layer with cross entropy cost: time, and memory above the inputs?
 
-    python -m benchmarks.linear_cross_entropy [--rounds 3] [--rows 1024] [--json FILE]
+    python -m benchmarks.linear_cross_entropy [--rounds 5] [--rows 1024] [--json FILE]
 
 (N, 2048) x (2048, 50257) in float32, one thread for kernels and BLAS alike. Each contestant runs in a fresh process:
 the memory is the peak of resident pages during the first value and gradient less what was there before, with inputs and
-libraries loaded: a tiny layer has been through them. Three timed runs follow. Contestants take turns, and medians are
-compared. Every result is checked against float64 on some rows.
+libraries loaded: a tiny layer has been through them. Then contestants are timed in turn, and medians are compared.
+Every result is checked against float64 on some rows.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from benchmarks.measure import one_thread, parser, shown, table, verdict, write_json
+from benchmarks.measure import in_turn, medians, one_thread, parser, shown, table, verdict, write_json
 
 one_thread()
 
@@ -108,44 +107,62 @@ def child(who: str, rows: int) -> None:
     outputs = sum(np.asarray(r).nbytes for r in result)
     check(x, w, y, result)
     del result
-    taken = []
-    for _ in range(3):
+    print(json.dumps({"memory": memory, "outputs": outputs}), flush=True)
+    for _ in sys.stdin:
         start = time.perf_counter()
         result = run()
-        taken.append(time.perf_counter() - start)
+        print(time.perf_counter() - start, flush=True)
         del result
-    print(json.dumps({"memory": memory, "outputs": outputs, "seconds": taken}))
+
+
+class Worker:
+    """The other end, in the parent: `memory` and `outputs` in bytes, and `time()`, the seconds of one more run."""
+
+    def __init__(self, who: str, rows: int) -> None:
+        command = [sys.executable, "-m", "benchmarks.linear_cross_entropy", "--child", who, "--rows", str(rows)]
+        self._process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        first = json.loads(self._answer())
+        self.memory, self.outputs = first["memory"], first["outputs"]
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise SystemExit("a contestant ended")
+        return answer
+
+    def time(self) -> float:
+        assert self._process.stdin is not None
+        print(file=self._process.stdin, flush=True)
+        return float(self._answer())
 
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--rounds", type=int, default=3, help="fresh processes per contestant")
+    options.add_argument("--rounds", type=int, default=5, help="timed runs of each contestant")
     options.add_argument("--rows", type=int, default=1024)
     options.add_argument("--child", choices=CONTESTANTS, help="one contestant, in this process")
     arguments = options.parse_args()
     if arguments.child is not None:
         child(arguments.child, arguments.rows)
         return
-    found: dict[str, list[dict[str, Any]]] = {who: [] for who in CONTESTANTS}
-    for _ in range(arguments.rounds):
-        for who in CONTESTANTS:
-            command = [sys.executable, "-m", "benchmarks.linear_cross_entropy", "--child", who]
-            answer = subprocess.check_output([*command, "--rows", str(arguments.rows)], text=True)
-            found[who].append(json.loads(answer))
-    seconds = {who: median(s for one in all_ for s in one["seconds"]) for who, all_ in found.items()}
-    memory = {who: median(one["memory"] for one in all_) for who, all_ in found.items()}
-    outputs = found["graphloss"][0]["outputs"]
+    workers = {who: Worker(who, arguments.rows) for who in CONTESTANTS}
+    taken = in_turn({who: w.time for who, w in workers.items()}, 0, arguments.rounds, warm=1)
+    seconds = medians(taken)
     rows = []
-    for who in CONTESTANTS:
-        ratio = memory[who] / outputs
+    for who, worker in workers.items():
+        ratio = worker.memory / worker.outputs
         reached = ("", "")
         if who == "graphloss":
             reached = (verdict(seconds[who], seconds["PyTorch logits"]), verdict(ratio, MEMORY))
-        rows.append((who, shown(seconds[who]), reached[0], f"{memory[who] / 1e6:.0f} MB", f"{ratio:.2f}", reached[1]))
-    head = (f"linear + cross entropy, {arguments.rows} rows", "median", "no slower", "memory", "of outputs",
+        rows.append((
+            who, shown(seconds[who]), shown(min(taken[who])), reached[0], f"{worker.memory / 1e6:.0f} MB",
+            f"{ratio:.2f}", reached[1],
+        ))  # fmt: skip
+    head = (f"linear + cross entropy, {arguments.rows} rows", "median", "least", "no slower", "memory", "of outputs",
             f"at most {MEMORY}")  # fmt: skip
     print(table(head, rows))
-    write_json(arguments.json, found)
+    write_json(arguments.json, {w: {"seconds": taken[w], "memory": workers[w].memory} for w in workers})
 
 
 if __name__ == "__main__":

@@ -32,13 +32,15 @@ def seconds_of(call: Callable[[], object], at_least: float = 2e-3) -> float:
     return median(taken)
 
 
-def in_turn(contestants: Mapping[str, Callable[[], float]], budget: float, least: int = 7) -> dict[str, list[float]]:
-    """Rounds in which each contestant gives its seconds once, until `budget` seconds are spent; two rounds warm up.
+def in_turn(
+    contestants: Mapping[str, Callable[[], float]], budget: float, least: int = 7, warm: int = 2
+) -> dict[str, list[float]]:
+    """Rounds in which each contestant gives its seconds once, until `budget` seconds are spent; `warm` rounds before.
 
     Whatever slows the machine for a while slows all of them alike.
     """
     taken: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(2):
+    for _ in range(warm):
         for one in contestants.values():
             one()
     end = time.perf_counter() + budget
