@@ -3,6 +3,7 @@
 from graphloss import (
     clip,
     core,
+    data_feeder,
     dygraph,
     framework,
     gluon,
@@ -16,6 +17,7 @@ from graphloss import (
     optimizer,
     regularizer,
 )
+from graphloss.data_feeder import DataFeeder
 from graphloss.dygraph import disable_dygraph, enable_dygraph
 from graphloss.dygraph import enabled as in_dygraph_mode
 from graphloss.framework import device_guard, get_flags, require_version, set_flags
@@ -51,6 +53,7 @@ __all__ = [
     "CUDAPlace",
     "CompileOptions",
     "CompiledProgram",
+    "DataFeeder",
     "Derivative",
     "ExecutionStrategy",
     "Executor",
@@ -75,6 +78,7 @@ __all__ = [
     "create_lod_tensor",
     "create_random_int_lodtensor",
     "data",
+    "data_feeder",
     "default_main_program",
     "default_startup_program",
     "device_guard",

@@ -28,7 +28,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "codegen",
         "runtime",
         "layers nn gluon optimizer initializer regularizer clip param_attr io metrics core framework dygraph inspect "
-        "function",
+        "data_feeder function",
         "integrations cli",
         "__init__ __main__",
     )

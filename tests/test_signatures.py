@@ -176,6 +176,8 @@ CompiledProgram.with_data_parallel(loss_name=None, build_strategy=None, exec_str
 Executor(place=None)
 Executor.run(program=None, feed=None, fetch_list=None, feed_var_name='feed', fetch_var_name='fetch', scope=None,
     return_numpy=True, use_program_cache=False, return_merged=True, use_prune=False)
+DataFeeder(feed_list, place, program=None)
+DataFeeder.feed(iterable)
 ParamAttr(name=None, initializer=None, learning_rate=1.0, regularizer=None, trainable=True, do_model_average=True)
 Program.clone(for_test=False)
 Program.to_string(throw_on_error, with_details=False)
