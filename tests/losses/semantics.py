@@ -57,6 +57,10 @@ ANGLE = {"x": np.array([[1.0, 0.0]]), "y": np.array([[0.0, 1.0]]), "z": np.array
 SLACK = {"x": np.array([1.0]), "y": np.array([0.0]), "z": np.array([1.0])}
 SAMPLED = {"x": np.zeros((1, 3)), "y": np.array([[1]]), "ids": np.array([[1, 0, 1]]), "q": np.array([[0.5, 0.25, 0.1]])}
 ONE = {"x": np.array([[1.0]]), "y": np.array([[1.0]])}
+HALVES = np.full((2, 1, 2), math.log(0.5))  # two frames of a blank and a symbol
+ALIGNED = {"x": HALVES, "y": np.array([[1]]), "t": np.array([2]), "s": np.array([1])}
+TOO_LONG = {**ALIGNED, "y": np.array([[1, 1]]), "s": np.array([2])}  # a repeat needs a blank in between
+NO_GRADIENT = np.zeros((2, 1, 2))
 FAR = {"x": np.array([-1e4]), "y": np.array([1.0])}
 
 
@@ -95,6 +99,24 @@ QUESTIONS = (
                np.zeros((2, 2))),
         Answer('nn.NLLLoss(empty_mean="error")', lambda x, y: gl.nn.NLLLoss(empty_mean="error")(x, y), ALL_IGNORED,
                error=ValueError),
+    )),
+    Question(7, "What does CTC give for a label that fits no alignment?", (
+        Answer("nn.functional.ctc_loss", lambda x, y, t, s: F.ctc_loss(x, y, t, s, reduction="none"), TOO_LONG,
+               [math.inf], np.full((2, 1, 2), math.nan)),
+        Answer("nn.functional.ctc_loss(zero_infinity=True)",
+               lambda x, y, t, s: F.ctc_loss(x, y, t, s, reduction="none", zero_infinity=True), TOO_LONG, [0.0],
+               NO_GRADIENT),
+        Answer("layers.warpctc", lambda x, y, t, s: layers.warpctc(x, y, input_length=t, label_length=s), TOO_LONG,
+               [[0.0]], NO_GRADIENT),
+        Answer('gluon.loss.CTCLoss("TNC")', gluon.CTCLoss("TNC"),
+               {"x": HALVES, "y": np.array([[0, 0]])}, [0.0], NO_GRADIENT),
+    )),
+    Question(8, "What is the gradient of CTC by log-probabilities?", (
+        Answer("nn.functional.ctc_loss", lambda x, y, t, s: F.ctc_loss(x, y, t, s), ALIGNED, -math.log(0.75),
+               [[[-1 / 3, -2 / 3]]] * 2),
+        Answer("nn.functional.ctc_loss behind log_softmax",
+               lambda x, y, t, s: F.ctc_loss(F.log_softmax(x, 2), y, t, s), ALIGNED, -math.log(0.75),
+               [[[1 / 6, -1 / 6]]] * 2),
     )),
     Question(9, "Is a documented bound on the logarithm kept?", (
         Answer("nn.functional.binary_cross_entropy of a probability 0", lambda x, y: F.binary_cross_entropy(x, y),
