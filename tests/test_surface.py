@@ -36,7 +36,7 @@ io.load_persistables io.save_vars io.load_vars io.save io.load io.load_program_s
 metrics.MetricBase metrics.CompositeMetric metrics.Precision metrics.Recall metrics.Accuracy metrics.EditDistance
 metrics.Auc
 core.EnforceNotMet core.VarDesc.VarType.FP32 core.CPUPlace core.Scope core.LoDTensor core.VarBase
-DataFeeder data_feeder.DataFeeder framework.Program framework.Variable framework.Parameter embedding one_hot nn.CrossEntropyLoss
+DataFeeder framework.Program framework.Variable framework.Parameter embedding one_hot nn.CrossEntropyLoss
 """
 
 LAYERS = """
