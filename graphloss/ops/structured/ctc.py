@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-import numpy as np
-
 from graphloss import ops
 from graphloss.errors import AttrError, ShapeError
 from graphloss.ir import dims
@@ -16,22 +14,18 @@ from graphloss.ir.dims import Equations
 from graphloss.ir.forms import Loops
 from graphloss.ir.loop_builder import Handle, NestBuilder
 from graphloss.ir.loops import Expr, Nest, Size, Use, cast, const, exp, log, maximum, minimum, select, unequal
-from graphloss.ir.opdef import Array, Attrs, AttrSpec, OpDef, Sample, Types, register
+from graphloss.ir.opdef import Attrs, AttrSpec, OpDef, Types, register
 from graphloss.ir.tensor import Tensor, apply
 from graphloss.ir.types import TensorType
 from graphloss.ops import rules
-from graphloss.ops.check import refuse
 from graphloss.ops.define import quiet
 from graphloss.ops.structured import wide
+from graphloss.ops.structured.ctc_reference import FRAMES, LENGTH, PACKED, SYMBOL, reference, reference_logits, samples
 from graphloss.ops.structured.wide import NOTHING, Wide, WideArray
 
 # Frames after which numbers of a frame give their largest exponent to one that they share.
 _BLOCK: Final = 16
 _INPUTS: Final = ("scores", "labels", "input_lengths", "label_lengths")
-_FRAMES = "a number of frames in [0, {T}]"
-_LENGTH = "a length in [0, {S}]"
-_PACKED = "a length of 0 or more, all of them adding up to the {S} labels"
-_SYMBOL = "a class in [0, {C}) other than the blank"
 
 
 def _infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
@@ -114,7 +108,7 @@ def _nest(dtypes: tuple[str, ...], blank: int, packed: bool, logits: bool) -> Ne
             place = (start + j,) if start is not None else (n, j)
             found = b.let("found", cast(labels[place], "int64"))
             ok = (found >= 0) & (found < C) & unequal(found, blank_class)
-            symbols.store(j + 1, b.check("symbol", labels, place, ok, _SYMBOL, value=found), when=j < L)
+            symbols.store(j + 1, b.check("symbol", labels, place, ok, SYMBOL, value=found), when=j < L)
         with b.vector("k", 1, L) as k:
             skips[k] = select(unequal(symbols[k + 1], symbols[k]), const(1.0, dtype), 0.0)
         for edge in (const(0, "int64"), L, L + 1):
@@ -226,7 +220,7 @@ def _checked_lengths(
     """Frames and label length of sample n; where its label begins, if labels stand one after the other."""
     T, S, N = sizes
     given = b.let("given", cast(input_lengths[n], "int64"))
-    frames = b.check("frames", input_lengths, n, (given >= 0) & (given <= T), _FRAMES, value=given)
+    frames = b.check("frames", input_lengths, n, (given >= 0) & (given <= T), FRAMES, value=given)
     start: Use | None = None
     if packed:
         start = b.var("start", const(0, "int64"))
@@ -234,11 +228,11 @@ def _checked_lengths(
             b.accumulate(start, "sum", minimum(maximum(cast(label_lengths[m], "int64"), 0), S))
     claimed = b.let("claimed", cast(label_lengths[n], "int64"))
     if start is None:
-        length = b.check("length", label_lengths, n, (claimed >= 0) & (claimed <= S), _LENGTH, value=claimed)
+        length = b.check("length", label_lengths, n, (claimed >= 0) & (claimed <= S), LENGTH, value=claimed)
     else:
         rest = b.let("rest", S - start)
         ok = (claimed >= 0) & (claimed <= rest) & ((n < N - 1) | (claimed >= rest))
-        length = b.check("length", label_lengths, n, ok, _PACKED, value=claimed)
+        length = b.check("length", label_lengths, n, ok, PACKED, value=claimed)
     return frames, length, start
 
 
@@ -262,99 +256,7 @@ def _share(alpha: Wide, beta: Wide, shift: Expr) -> Expr:
     return wide.plain(alpha.m * beta.m, alpha.e + beta.e + shift)
 
 
-# -- the reference: in logarithms, in float64 ------------------------------------------------------------------------
-
-
-def _reference(arrays: Sequence[Array], attrs: Attrs) -> tuple[Array, ...]:
-    log_probs = arrays[0]
-    labels, frames, lengths = (a.astype(np.int64) for a in arrays[1:])
-    T, N, C = log_probs.shape
-    blank = attrs["blank"] % C
-    padded = _padded(labels, lengths, T, C, frames, blank)
-    x = log_probs.astype(np.float64)
-    width = padded.shape[1]
-    states = np.full((N, 2 * width + 1), blank)
-    states[:, 1::2] = padded
-    used = np.arange(2 * width + 1) <= 2 * lengths[:, None]
-    valid: Array = np.arange(T)[:, None, None] < frames[:, None]
-    skips = np.zeros(used.shape, bool)
-    skips[:, 3::2] = states[:, 3::2] != states[:, 1:-2:2]
-    emitted = np.where(used, np.take_along_axis(x, np.broadcast_to(states, (T, *states.shape)), 2), -np.inf)
-
-    def later(a: Array, k: int) -> Array:
-        """a of k states before each; nothing before the first."""
-        out: Array = np.concatenate([np.full((N, k), -np.inf), a], 1)[:, : a.shape[1]]
-        return out
-
-    def earlier(a: Array, k: int) -> Array:
-        """a of k states behind each; nothing behind the last."""
-        return np.flip(later(np.flip(a, 1), k), 1)
-
-    alpha = np.full((T + 1, *states.shape), -np.inf)  # alpha[t]: all ways to each state in t frames
-    alpha[0, :, 0] = 0
-    for t in range(T):
-        a = alpha[t]
-        ways = np.logaddexp(np.logaddexp(a, later(a, 1)), np.where(skips, later(a, 2), -np.inf))
-        alpha[t + 1] = np.where(valid[t], ways + emitted[t], a)
-    last = np.arange(states.shape[1]) - 2 * lengths[:, None]
-    final = np.where((last == 0) | (last == -1), 0.0, -np.inf)
-    log_p: Array = np.logaddexp.reduce(np.where(used, alpha[T], -np.inf) + final, axis=1)
-
-    posterior = np.zeros((T, N, C))
-    beta = final  # all ways on from each state
-    for t in range(T)[::-1]:
-        ways = alpha[t + 1] + beta
-        weight = np.exp(ways - np.logaddexp.reduce(ways, axis=1)[:, None])  # NaN where there is no way at all
-        weight[np.isneginf(log_p)] = np.nan
-        row = np.where(np.isnan(weight).any(1, keepdims=True), np.nan, np.zeros((N, C)))
-        np.add.at(row, (np.arange(N)[:, None], states), np.where(used, weight, 0.0))
-        posterior[t] = np.where(valid[t], row, 0.0)
-        a = beta + emitted[t]
-        jumps = np.where(skips, a, -np.inf)
-        on = np.logaddexp(np.logaddexp(a, earlier(a, 1)), earlier(jumps, 2))
-        beta = np.where(valid[t], on, beta)
-    return (0.0 - log_p).astype(log_probs.dtype), posterior.astype(log_probs.dtype)
-
-
-def _padded(labels: Array, lengths: Array, T: int, C: int, frames: Array, blank: int) -> Array:
-    """The labels as a matrix, with class 0 behind their ends; an error for what the nest would report first."""
-    packed = labels.ndim == 1
-    wrong: Array
-    refuse("input_lengths", frames, (frames < 0) | (frames > T), _FRAMES.format(T=T))
-    if packed:
-        clipped = np.clip(lengths, 0, labels.size)
-        wrong = (lengths < 0) | (lengths > labels.size - (np.cumsum(clipped) - clipped))
-        if not wrong.any() and lengths.size:
-            wrong[-1] = lengths.sum() != labels.size
-        refuse("label_lengths", lengths, wrong, _PACKED.format(S=labels.size))
-        width = int(lengths.max(initial=0))
-        starts = np.cumsum(lengths) - lengths
-        places = starts[:, None] + np.arange(width)
-        used = np.arange(width) < lengths[:, None]
-        matrix = np.where(used, labels[np.where(used, places, 0)], 0) if labels.size else np.zeros(used.shape, int)
-    else:
-        S = labels.shape[1]
-        refuse("label_lengths", lengths, (lengths < 0) | (lengths > S), _LENGTH.format(S=S))
-        used, matrix = np.arange(S) < lengths[:, None], labels
-    wrong = used & ((matrix < 0) | (matrix >= C) | (matrix == blank))
-    if packed:
-        refuse("labels", labels, wrong[used], _SYMBOL.format(C=C))
-    refuse("labels", matrix, wrong, _SYMBOL.format(C=C))
-    return np.where(used, matrix, 0)
-
-
 # -- the op ----------------------------------------------------------------------------------------------------------
-
-
-def _reference_logits(arrays: Sequence[Array], attrs: Attrs) -> tuple[Array, ...]:
-    logits = arrays[0]
-    x = logits.astype(np.float64)
-    x = x - np.max(x, axis=2, keepdims=True, initial=-np.inf)
-    x = x - np.log(np.sum(np.exp(x), axis=2, keepdims=True))
-    cost, posterior = _reference((x, *arrays[1:]), attrs)
-    valid = np.arange(len(x))[:, None, None] < arrays[2][:, None]
-    gradient = np.where(valid, np.exp(x) - posterior, 0.0)
-    return cost.astype(logits.dtype), posterior.astype(logits.dtype), gradient.astype(logits.dtype)
 
 
 def _vjp(
@@ -366,38 +268,12 @@ def _vjp(
     return gradient * ops.unsqueeze(g[0], (1,)), None, None, None
 
 
-def _samples(rng: np.random.Generator) -> list[Sample]:
-    def log_probs(*shape: int) -> Array:
-        x = rng.normal(size=shape)
-        out: Array = x - np.log(np.exp(x).sum(-1, keepdims=True))
-        return out
-
-    def integers(*values: object) -> tuple[Array, ...]:
-        return tuple(np.array(v, np.int64) for v in values)
-
-    never = log_probs(5, 1, 4)
-    never[1:3, 0, 2] = -np.inf
-    return [
-        Sample((log_probs(6, 3, 4), *integers([[1, 2, 2], [3, 0, 0], [0, 0, 0]], [6, 4, 0], [3, 1, 0]))),
-        Sample((log_probs(6, 3, 4), *integers([1, 1, 1, 0], [6, 4, 2], [3, 1, 0])), {"blank": -1}),
-        Sample((log_probs(4, 2, 3), *integers([[0, 2], [2, 0]], [4, 3], [2, 2])), {"blank": 1}),
-        Sample((log_probs(4, 1, 3), np.array([[2, 1]], np.int32), *integers([4]), np.array([2], np.uint8))),
-        Sample((log_probs(2, 0, 3), *integers(np.zeros((0, 2)), [], []))),
-        Sample((log_probs(0, 1, 1), *integers(np.zeros((1, 0)), [0], [0]))),
-        Sample(
-            (log_probs(3, 2, 3), *integers([[1, 1, 1], [2, 2, 2]], [3, 2], [2, 3])), edge=True, differentiable=False
-        ),
-        Sample((never, *integers([[2, 3, 2]], [5], [3])), edge=True, differentiable=False),
-        Sample((log_probs(4, 1, 3) * 1e4, *integers([[1, 2]], [4], [2])), edge=True, differentiable=False),
-    ]
-
-
 _SOURCE: Final = "Graves, Fernández, Gomez and Schmidhuber, Connectionist temporal classification, 2006"
 
 register(
     OpDef(
-        "ctc", _INPUTS, _infer, quiet(_reference), attrs=(AttrSpec("blank", "int", 0),), outputs=("cost", "posterior"),
-        lower=_lower, vjp=_vjp, samples=_samples, ulp=32, source=_SOURCE,
+        "ctc", _INPUTS, _infer, quiet(reference), attrs=(AttrSpec("blank", "int", 0),), outputs=("cost", "posterior"),
+        lower=_lower, vjp=_vjp, samples=samples, ulp=32, source=_SOURCE,
         summary="For each sample the negative logarithm of the probability of its label, inf where it has no alignment,"
         " and the posterior: how probable each class is at each frame, given the label; 0 behind the last frame, NaN"
         " where there is no alignment. Labels are a matrix or, of rank 1, stand one after the other. The derivative of"
@@ -408,8 +284,8 @@ register(
 
 register(
     OpDef(
-        "ctc_with_logits", _INPUTS, _infer_logits, quiet(_reference_logits), attrs=(AttrSpec("blank", "int", 0),),
-        outputs=("cost", "posterior", "gradient"), lower=_lower, vjp=_vjp, samples=_samples, ulp=32, source=_SOURCE,
+        "ctc_with_logits", _INPUTS, _infer_logits, quiet(reference_logits), attrs=(AttrSpec("blank", "int", 0),),
+        outputs=("cost", "posterior", "gradient"), lower=_lower, vjp=_vjp, samples=samples, ulp=32, source=_SOURCE,
         summary="As ctc, of the log_softmax of the scores along the classes, whose rounding it is without; and the"
         " derivative of the cost by the scores, softmax - posterior.",
         formula="ctc(log_softmax(scores, 2), labels, input_lengths, label_lengths)",
