@@ -15,9 +15,7 @@ from graphloss.param_attr import ParamAttr
 
 
 @checks.located
-def linear_chain_crf(
-    input: Tensor, label: Tensor, param_attr: object = None, length: Tensor | None = None
-) -> Tensor:
+def linear_chain_crf(input: Tensor, label: Tensor, param_attr: object = None, length: Tensor | None = None) -> Tensor:
     """The cost of the tags of each sequence in a linear-chain conditional random field: −ln p(tags) = ln Z − score.
 
     score(y) = a[y_1] + Σ_t x[t, y_t] + Σ_t w[y_t, y_t+1] + b[y_T], Z the sum of e^score over all tags. Its parameter

@@ -89,9 +89,7 @@ class MultiMarginLoss(_MarginLoss):
         self.weight = weight
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return functional.multi_margin_loss(
-            input, target, self.p, self.margin, self.weight, reduction=self.reduction
-        )
+        return functional.multi_margin_loss(input, target, self.p, self.margin, self.weight, reduction=self.reduction)
 
 
 class MultiLabelMarginLoss(Loss):
