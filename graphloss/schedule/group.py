@@ -19,7 +19,7 @@ from graphloss.schedule.workspace import row_major
 RECOMPUTE_LIMIT = 2 * EXPENSIVE + 4
 RECOMPUTE_NARROW = 5 * EXPENSIVE
 # What is smaller than the loops that need it would be computed in each of their turns.
-RECOMPUTE_SMALL = 4
+RECOMPUTE_SMALL = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +199,7 @@ class Grouping:
     def _cheap(self, v: Value, g: Group) -> bool:
         """Whether computing `v` again, down to what is stored or smaller, costs less than its way through memory."""
         atoms = self._atoms(v)
-        cost, most = 0, RECOMPUTE_NARROW
-        if self.s.frame[v.id] is not None and g.frame is not None and atoms & g.frame.row and atoms < g.frame.atoms:
-            most = RECOMPUTE_SMALL
+        cost, most = 0, RECOMPUTE_SMALL if self._repeats(g, atoms) else RECOMPUTE_NARROW
         wide: set[str | int] = set()
         stack, seen = [v], {v.id}
         while stack and cost <= most:
@@ -222,6 +220,13 @@ class Grouping:
                     seen.add(y.id)
                     stack.append(y)
         return cost <= (min(most, RECOMPUTE_LIMIT) if len(wide) > 1 else most)
+
+    def _repeats(self, g: Group, atoms: frozenset[int]) -> bool:
+        """Whether the kernel would compute a value over `atoms` anew in each turn of an outer loop."""
+        if g.frame is not None:
+            return bool(atoms & g.frame.row) and atoms < g.frame.atoms
+        around = self._domain(g)
+        return atoms < around and max(around, key=lambda a: self._rank.get(a, a)) in atoms
 
     def _load(self, v: Value) -> Read:
         """A load of the buffer that holds `v`; the group that computes `v` gets the store, or the partial result."""

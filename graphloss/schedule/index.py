@@ -47,7 +47,10 @@ def reindex(registry: Registry, value: Value, atom: int, index: Value) -> Value 
             new[v.id] = registry.value(read, ("read", v.id, atom, index.id))
         elif isinstance(v, Position):
             strides = registry.atoms.strides(v.strides)
-            if strides.get(atom) != 1 or len(strides) != 1 or v.start != 0:
+            if atom not in strides:
+                new[v.id] = v
+                continue
+            if strides[atom] != 1 or len(strides) != 1 or v.start != 0:
                 return None
             new[v.id] = index if index.dtype == v.dtype else registry.call("cast", (index,), v.dtype)
     return new.get(value.id, value)

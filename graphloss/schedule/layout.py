@@ -16,6 +16,10 @@ class RowSplit(Exception):
     """The row atoms of a kernel do not merge into one axis; the scheduler then splits the reduction."""
 
 
+class NoSegments(Exception):
+    """Results of trailing loops are not what a chunk of the kernel walks; the scheduler then gives them a kernel."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """Axes as runs of atoms: outer…, row?, inner?."""
@@ -84,3 +88,14 @@ def _merge(runs: list[list[int]], accesses: Sequence[Strides], sizes: Sequence[D
 
 def _one_loop(p: int, q: int, accesses: Sequence[Strides], sizes: Sequence[Dim]) -> bool:
     return all(access.get(p, 0) == d.mul(access.get(q, 0), sizes[q]) for access in accesses)
+
+
+def segment(axes: Layout, over: frozenset[int], kept: Sequence[int]) -> Dim:
+    """How many outer positions add up to one result, where results vary along `kept`, in this order, and not along
+    `over`: the trailing outer atoms, and all inner ones."""
+    walked = [a for axis in axes.outer for a in axis]
+    inner = frozenset(axes.inner or ())
+    rest = over - inner
+    if not inner <= over or walked[: len(kept)] != list(kept) or frozenset(walked[len(kept) :]) != rest:
+        raise NoSegments
+    return d.product(tuple(axes.sizes[a] for a in rest))

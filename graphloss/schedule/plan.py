@@ -21,10 +21,10 @@ from graphloss.schedule.kernel import (
     Store,
     Tile,
 )
-from graphloss.schedule.layout import RowSplit
+from graphloss.schedule.layout import NoSegments, RowSplit
 from graphloss.schedule.lower import Lowering
 from graphloss.schedule.nest import Native, NestKernel
-from graphloss.schedule.rows import Built, KernelBuilder
+from graphloss.schedule.rows import CHUNK, Built, KernelBuilder
 from graphloss.schedule.stages import Staged, stage
 from graphloss.schedule.values import HostCall, NestCall, Opaque, Reduction
 from graphloss.schedule.workspace import Lowered, NonEmpty
@@ -54,15 +54,21 @@ def schedule(graph: Graph, *, small_regions: bool = False) -> Plan:
 
     With `small_regions`, also steps whose values between them are known to be small may run some rows at a time.
     """
-    try:
-        return _schedule(graph, small_regions, split=False)
-    except RowSplit:
-        return _schedule(graph, small_regions, split=True)
+    split, segments = False, True
+    while True:
+        try:
+            return _schedule(graph, small_regions, split=split, segments=segments)
+        except NoSegments:
+            segments = False
+        except RowSplit:
+            if split:
+                raise
+            split = True
 
 
-def _schedule(graph: Graph, small_regions: bool, *, split: bool) -> Plan:
+def _schedule(graph: Graph, small_regions: bool, *, split: bool, segments: bool) -> Plan:
     lowered = Lowering(graph).run()
-    staged = stage(lowered, split=split)
+    staged = stage(lowered, split=split, segments=segments)
     grouping = Grouping(staged)
     groups = grouping.run()
     sites: list[CheckSite] = []
@@ -104,15 +110,33 @@ def _opaque(step: Opaque, name: str, lowered: Lowered, sites: list[CheckSite]) -
 
 
 def _finish(staged: Staged, grouping: Grouping, group: Group, built: Built, count: int) -> list[Kernel]:
-    """Kernels that combine the partial results of `group` in chunk order: one for its totals, one per column result."""
+    """Kernels that combine the partial results of `group` in chunk order: one for its totals, one per column result;
+    and one that takes the results of segments, each of which one chunk has made, to their dtypes."""
     kernels: list[Kernel] = []
-    totals = [(v, built.partials[i]) for i, v in group.partials.items() if i in staged.total]
-    columns = [(v, built.partials[i]) for i, v in group.partials.items() if i in staged.column]
+    parts = [(v, built.partials[i]) for i, v in group.partials.items()]
+    totals = [(v, b) for v, b in parts if v.id in staged.total]
+    columns = [(v, b) for v, b in parts if v.id in staged.column and v.id not in staged.segment]
+    segments = [(v, b) for v, b in parts if v.id in staged.segment]
     if totals:
         kernels.append(_combine(staged, grouping, totals, f"k{count + len(kernels)}", None))
+    if segments:
+        kernels.append(_taken(staged, grouping, segments, f"k{count + len(kernels)}"))
     for v, partial in columns:
         kernels.append(_combine(staged, grouping, [(v, partial)], f"k{count + len(kernels)}", partial.shape[1]))
     return kernels
+
+
+def _taken(staged: Staged, grouping: Grouping, parts: list[tuple[Reduction, Buffer]], name: str) -> Kernel:
+    nodes: list[Node] = []
+    buffers: list[Buffer] = []
+    for v, partial in parts:
+        result = staged.lowered.buffers[grouping.results[v.id]]
+        buffers += [partial, result]
+        nodes.append(Node(Load(partial.dtype, Access(partial.name, 0, (1,))), Level.ELEMENT, (0,)))
+        if partial.dtype != v.dtype:
+            nodes.append(Node(Apply(v.dtype, "cast", (len(nodes) - 1,)), Level.ELEMENT, (0,)))
+        nodes.append(Node(Store(v.dtype, len(nodes) - 1, Access(result.name, 0, (1,))), Level.ELEMENT, (0,)))
+    return Kernel(name, Tile.ROWS, (), parts[0][1].shape[0], None, 1, tuple(nodes), tuple(buffers), True, CHUNK)
 
 
 def _combine(

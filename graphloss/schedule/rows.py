@@ -74,6 +74,10 @@ class KernelBuilder:
         inner = self.axes.size(self.axes.inner) if self.axes.inner is not None else None
         outer = tuple(self.axes.size(a) for a in self.axes.outer)
         self.tile = self._tile(outer, row_size, inner)
+        for vid in self.group.partials:
+            if vid in self.s.segment:
+                kept = sorted(self.s.atoms[vid], key=self.s.rank.__getitem__)
+                self.grain = layout.segment(self.axes, self.s.segment[vid], kept)
         for vid, read in g.external.items():
             self._value(read)
             self.index[vid] = self.index[read.id]
@@ -118,7 +122,7 @@ class KernelBuilder:
             self.grain = max(16, CHUNK // row // 16 * 16)
             return Tile.LANES_ARE_ROWS
         self.grain = CHUNK if not outer else _grain(row if row is not None else 1, 16)
-        if outer and not self.s.column.isdisjoint(self.group.partials):
+        if outer and any(i in self.s.column and i not in self.s.segment for i in self.group.partials):
             # each chunk has a row of sums per column: few chunks, so that these stay small beside the rows themselves
             rows = d.mul(d.floordiv(d.product(outer), 16 * COLUMN_CHUNKS), 16)
             self.grain = d.maximum(d.maximum(self.grain, 16), rows)
@@ -256,7 +260,7 @@ class KernelBuilder:
         for vid, v in self.group.partials.items():
             arg = self._arg(v.deps[0])
             dtype = _partial_dtype(v)
-            column = vid in self.s.column
+            column = vid in self.s.column and vid not in self.s.segment
             shape: tuple[Dim, ...] = (chunks, row if row is not None else 1) if column else (chunks,)
             buffer = Buffer(f"partial.{self.name}.{len(found)}", dtype, shape, "partial")
             self.s.lowered.buffers[buffer.name] = buffer

@@ -28,6 +28,8 @@ COLUMN_KINDS: Final = ("sum", "max", "min")
 # Such a row has at most so many elements, and is worth it from so many rows on.
 COLUMNS_WIDE: Final = 8192
 COLUMNS_LONG: Final = 512
+# Elements that are worth a chunk.
+SEGMENT: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,10 @@ class Staged:
     frame: dict[int, Frame | None] = field(default_factory=dict)
     total: set[int] = field(default_factory=set)
     column: set[int] = field(default_factory=set)
+    segment: dict[int, frozenset[int]] = field(
+        default_factory=dict
+    )  # of those in column: one result per chunk, sums over
+    segments: bool = True
     rank: dict[int, int] = field(default_factory=dict)  # atoms in the order of the memory that is read and written
     host_level: dict[int, int] = field(default_factory=dict)  # by position in order
     root_place: dict[int, tuple[Place, Frame | None]] = field(default_factory=dict)  # by position in order
@@ -63,9 +69,10 @@ class Staged:
         return isinstance(v, (Constant, Extent, Position)) or (isinstance(v, Read) and not v.deps)
 
 
-def stage(lowered: Lowered, *, split: bool = False) -> Staged:
-    """Places every value. With `split`, reductions over several atoms are always done one atom at a time."""
-    staged = Staged(lowered, _regular(lowered, split))
+def stage(lowered: Lowered, *, split: bool = False, segments: bool = True) -> Staged:
+    """Places every value. With `split`, reductions over several atoms are always done one atom at a time; without
+    `segments`, a reduction of row values has a kernel of its own."""
+    staged = Staged(lowered, _regular(lowered, split), segments=segments)
     _ranks(staged)
     _levels(staged)
     return staged
@@ -251,6 +258,9 @@ def _place(s: Staged, v: Value, level: int) -> None:
             pass
         elif over == frame.outer and below == frame.atoms and v.kind in COLUMN_KINDS:
             s.column.add(v.id)
+        elif _in_segments(s, v, frame, below):
+            s.column.add(v.id)
+            s.segment[v.id] = over
         else:
             sub, frame = sub + 1, Frame(atoms, over)
     elif len(frames) > 1 or (frame is not None and not atoms <= frame.atoms):
@@ -275,6 +285,19 @@ def _in_columns(s: Staged, v: Reduction, over: frozenset[int]) -> bool:
     return max(s.rank[a] for a in over) < min(s.rank[a] for a in kept)
 
 
+def _in_segments(s: Staged, v: Reduction, frame: Frame, below: frozenset[int]) -> bool:
+    """Whether row values are reduced further in their own kernel, each of whose chunks then makes one result."""
+    kept, over = s.atoms[v.id], below - s.atoms[v.id]
+    if not s.segments or v.kind not in COLUMN_KINDS or below != frame.outer or not kept <= s.rank.keys():
+        return False
+    if not frame.atoms <= s.rank.keys() or max(s.rank[a] for a in kept) > min(s.rank[a] for a in over | frame.row):
+        return False
+    count, size = (d.product(tuple(s.lowered.atoms.sizes[a] for a in x)) for x in (kept, over | frame.row))
+    inner = min(s.rank[a] for a in over) > max(s.rank[a] for a in frame.row)
+    known = inner or all(isinstance(s.lowered.atoms.sizes[a], int) for a in over)  # no row at all would make no chunk
+    return known and not (isinstance(size, int) and size < SEGMENT) and not (isinstance(count, int) and count < 4)
+
+
 def _join_users(s: Staged) -> None:
     """Moves values, within their level, to the sub-level of their users where they then share a kernel.
 
@@ -289,9 +312,12 @@ def _join_users(s: Staged) -> None:
         if not isinstance(v, Value) or v.id in s.total or v.id in s.column:
             continue
         (level, sub), frame = s.place[v.id], s.frame[v.id]
-        near = [(s.place[u.id][1], s.frame[u.id]) for u in users.get(v.id, ()) if s.place[u.id][0] == level]
-        joined = min((at for at, f in near if frame is None or f == frame), default=sub)
-        apart = min((at - 1 for at, f in near if frame is not None and f != frame), default=joined)
+        near = [u for u in users.get(v.id, ()) if s.place[u.id][0] == level]
+        alike = {
+            u.id for u in near if (s.frame[u.id] == frame if frame is not None else s.atoms[u.id] == s.atoms[v.id])
+        }
+        joined = min((s.place[u.id][1] for u in near if u.id in alike), default=sub)
+        apart = min((s.place[u.id][1] - 1 for u in near if u.id not in alike), default=joined)
         if sub < joined <= apart:
             s.place[v.id] = (level, joined)
 

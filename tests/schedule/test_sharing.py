@@ -147,3 +147,33 @@ def test_means_and_variances_over_the_batch(rng: np.random.Generator) -> None:
 
     plan = planned(build, {"x": rng.normal(size=(300, 12)).astype("float32")})
     assert all(k.outer or not k.inner for k in big(plan)), "chunks of rows everywhere"
+
+
+def test_row_values_are_summed_by_the_chunks_that_make_them(rng: np.random.Generator) -> None:
+    """A one-hot mask varies along fewer axes than the scores: no one loop walks both, but one chunk sums a sample."""
+
+    def build() -> list[Tensor]:
+        x, y = data("x", [None, 400, 12]), data("y", [None, 400], "int64")
+        mask = ops.cast(ops.equal(ops.unsqueeze(y, [2]), ops.iota([1, 1, 12], 2, "int64")), "float32")
+        overlap, both = ops.reduce_sum(x * mask, [1, 2]), ops.reduce_sum(x + mask, [1, 2])
+        return by(ops.reduce_mean(1.0 - 2.0 * overlap / (both + 1e-5)), x)
+
+    feeds = {"x": rng.random((5, 400, 12)).astype("float32"), "y": rng.integers(0, 12, (5, 400))}
+    plan = planned(build, feeds)
+    assert len(big(plan)) == 2, "the sums, and the gradient"
+    assert not stored(plan, 2)
+
+
+def test_means_over_pixels_of_row_values(rng: np.random.Generator) -> None:
+    """Along the inner axis, of unknown size: the rows of a tile and all tiles of a sample are one chunk."""
+
+    def build() -> list[Tensor]:
+        x, y = data("x", [None, 5, None]), data("y", [None, None], "int64")
+        return [ops.reduce_mean(ops.neg(ops.pick(ops.log_softmax(x, 1), y, 1)), 1)]
+
+    for n, s in ((3, 700), (1, 1), (2, 0)):
+        feeds = {"x": rng.normal(size=(n, 5, s)).astype("float32"), "y": rng.integers(0, 5, (n, s))}
+        with np.errstate(invalid="ignore"):
+            plan = planned(build, feeds)
+        assert sum("x" in names(k) for k in big(plan)) == 1
+        assert not stored(plan, 2)
