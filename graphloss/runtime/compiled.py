@@ -187,7 +187,7 @@ class Compiled:
                 memory = {**binding.arrays, **dict(zip(self._all, arrays, strict=True))}
                 memory.update(zip(binding.result_buffers, results, strict=True))
             if isinstance(other, HostCall):
-                evaluate(other.form, tuple(memory[b] for b in other.inputs), tuple(memory[b] for b in other.outputs))
+                evaluate(other.form, [memory[b] for b in other.inputs], [memory[b] for b in other.outputs])
             else:
                 number, steps = other
                 check = partial(self._check, binding)

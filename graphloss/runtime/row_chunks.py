@@ -33,7 +33,7 @@ class RowChunks:
         rows = dims.evaluate(region.rows, env)
         self.size = region.chunk(env, forced)
         self.ranges = [(a, min(a + self.size, rows)) for a in range(0, max(rows, 1), self.size)]
-        self.size = min(self.size, max(rows, 1))
+        self.size = min(self.size, rows)
         self._shifted: list[tuple[int, int, int]] = []
 
     def place(self, word: int, array: Array) -> None:
@@ -54,7 +54,11 @@ class RowChunks:
                 words[word] = start - begin * stride
             for step in steps:
                 if isinstance(step, tuple):
-                    self._piece(*step, begin, end, arrays)
+                    call, cut = step
+                    if self._whole:
+                        evaluate(call.form, [arrays[b] for b in call.inputs], [arrays[b] for b in call.outputs])
+                    else:
+                        self._piece(call, cut, begin, end, arrays)
                 else:
                     step(argument, begin, end)
                     check()
@@ -74,13 +78,13 @@ class RowChunks:
             evaluate(call.form, operands, (output,))
 
 
-def evaluate(form: Host, operands: tuple[Array, ...], outputs: tuple[Array, ...]) -> None:
+def evaluate(form: Host, operands: Sequence[Array], outputs: Sequence[Array]) -> None:
     """The results of a host call, in `outputs`."""
     with np.errstate(all="ignore"):  # inf and NaN are results here, as they are in a kernel
         if form.into is not None:
-            form.into(operands, outputs)
+            form.into(tuple(operands), tuple(outputs))
             return
-        for out, value in zip(outputs, form.fn(operands, tuple(o.shape for o in outputs)), strict=True):
+        for out, value in zip(outputs, form.fn(tuple(operands), tuple(o.shape for o in outputs)), strict=True):
             np.copyto(out, value)
 
 

@@ -211,7 +211,8 @@ class _Finder:
             if all(self._leads(b, rows) if axis == 0 else b not in aligned for b, axis in pairs):
                 if cut.output == 0 and self._leads(step.outputs[0], rows):
                     return {step.outputs[0]}, cut
-                if cut.output is None and aligned & set(step.inputs):
+                # sums of half precision would be rounded after each chunk
+                if cut.output is None and aligned & set(step.inputs) and dtypes.itemsize(self._dtype(step)) >= 4:
                     return set(), cut
         return None
 
@@ -234,6 +235,9 @@ class _Finder:
             ):
                 given.discard(action.access.buffer)
         return (given, None) if found else None
+
+    def _dtype(self, call: HostCall) -> str:
+        return self.buffers[call.outputs[0]].dtype
 
     def _leads(self, buffer: str, rows: Dim) -> bool:
         shape = self.buffers[buffer].shape

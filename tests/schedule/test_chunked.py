@@ -23,9 +23,9 @@ def call(inputs: tuple[str, ...], output: str, *cuts: Cut) -> HostCall:
     return HostCall(op="product", source=None, inputs=inputs, outputs=(output,), form=Host(lambda a, s: a, cuts=cuts))
 
 
-def buffers(*steps: Step) -> dict[str, Buffer]:
+def buffers(**dtypes: str) -> dict[str, Buffer]:
     roles = {"x": "input", "w": "input", "dw": "output", "each": "output"}
-    return {n: Buffer(n, "float32", shape, roles.get(n, "temp")) for n, shape in SHAPES.items()}
+    return {n: Buffer(n, dtypes.get(n, "float32"), shape, roles.get(n, "temp")) for n, shape in SHAPES.items()}
 
 
 def found(*steps: Step, results: Sequence[str] = ("dw", "each")) -> list[Region]:
@@ -110,6 +110,11 @@ def test_a_call_that_cannot_be_cut() -> None:
     assert found(call(("x", "w"), "logits"), exponential(own_row), GRADIENT) == []
     (region,) = found(PRODUCT, exponential(own_row), call(("x", "out"), "dw"))
     assert set(region.local) == {"logits"}
+
+
+def test_sums_of_half_precision_stay_whole() -> None:
+    _, (region,) = regions((PRODUCT, exponential(own_row), GRADIENT), buffers(dw="float16"), {"dw"})
+    assert set(region.local) == {"logits"} and region.sums == ()
 
 
 def test_what_needs_a_sum_of_the_region_comes_after_it() -> None:
