@@ -20,7 +20,7 @@ from graphloss.losses import checks, vocabulary
 from graphloss.losses.hierarchical import complete_tree, given_tree, hierarchical
 from graphloss.losses.labels import held
 from graphloss.losses.nce import nce as nce_cost
-from graphloss.losses.sampled import drawn_classes, sampled_softmax
+from graphloss.losses.sampled import draw, sampled_softmax
 from graphloss.param_attr import ParamAttr
 
 
@@ -240,8 +240,8 @@ def sampled_softmax_with_cross_entropy(
         else:
             seed = drawn_seed(vocabulary.count(seed, "seed", where, 0))
             at = vocabulary.random_step(step, where)
-            ids, log_q = drawn_classes(ops.check_index(y, classes), classes, wanted, x.type.dtype, seed, at)
-        return ops.unsqueeze(sampled_softmax(x, ids, log_q, true, remove_accidental_hits), (1,))
+            ids, log_q = draw(classes, wanted, seed, at).beside(ops.check_index(y, classes), x.type.dtype)
+        return ops.unsqueeze(sampled_softmax(ops.take_along(x, ids, 1), ids, log_q, true, remove_accidental_hits), (1,))
 
 
 def _customized(samples: object, probabilities: object, x: Tensor, entries: int, where: str) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from graphloss.losses.contrastive import info_nce_loss, nt_xent_loss, supervised
 from graphloss.losses.deviance import gamma_deviance_loss, tweedie_deviance_loss
 from graphloss.losses.distillation import distillation_loss, jensen_shannon_loss
 from graphloss.losses.focal import sigmoid_focal_loss, softmax_focal_loss
+from graphloss.losses.large_vocabulary import hierarchical_softmax_loss, nce_loss, sampled_softmax_loss
 from graphloss.losses.logit_control import capped_cross_entropy, z_loss
 from graphloss.losses.margins import arcface_loss, cosface_loss
 from graphloss.losses.overlap import (
@@ -38,15 +39,18 @@ __all__ = [
     "generalized_cross_entropy",
     "generalized_dice_loss",
     "giou_loss",
+    "hierarchical_softmax_loss",
     "info_nce_loss",
     "jaccard_loss",
     "jensen_shannon_loss",
     "log_cosh_loss",
     "mape_loss",
     "msle_loss",
+    "nce_loss",
     "nt_xent_loss",
     "poly1_cross_entropy",
     "quantile_loss",
+    "sampled_softmax_loss",
     "sigmoid_focal_loss",
     "softmax_focal_loss",
     "supervised_contrastive_loss",
