@@ -34,6 +34,7 @@ class RowChunks:
         self.size = region.chunk(env, forced)
         self.ranges = [(a, min(a + self.size, rows)) for a in range(0, max(rows, 1), self.size)]
         self.size = min(self.size, rows)
+        self._whole = self.size == rows  # nothing is cut
         self._shifted: list[tuple[int, int, int]] = []
 
     def place(self, word: int, array: Array) -> None:
