@@ -117,15 +117,19 @@ def _nest(dtypes: tuple[str, ...], blank: int, packed: bool, logits: bool) -> Ne
         norm = b.var("norm", nothing)  # Σ ln Σ e^x over the frames
         if gradient is not None and inverse is not None:  # log_softmax, with the exponentials left for its gradient
             peaks, masses = b.scratch("peaks", dtype, (T,)), b.scratch("masses", "float64", (T,))
+            # one thing at a time: then the processor has several frames at work
             with b.loop("t", 0, steps) as t:
-                peak, mass = b.var("peak", const(-math.inf, dtype)), b.var("mass", nothing)
+                peak = b.var("peak", const(-math.inf, dtype))
                 with b.vector("c", 0, C) as c:
                     b.accumulate(peak, "max", scores[t, n, c])
+                peaks[t] = peak
+            with b.loop("t", 0, steps) as t:
+                peak, mass = b.let("peak", peaks[t]), b.var("mass", nothing)
                 with b.vector("c", 0, C) as c:
                     e = b.let("e", exp(scores[t, n, c] - peak))
                     gradient[t, n, c] = e
                     b.accumulate(mass, "sum", cast(e, "float64"))
-                peaks[t], masses[t] = peak, mass
+                masses[t] = mass
             with b.vector("t", 0, steps) as t:
                 b.accumulate(norm, "sum", cast(peaks[t], "float64") + log(masses[t]))
                 inverse[t] = cast(const(1.0, "float64") / masses[t], dtype)
