@@ -72,6 +72,16 @@ class NativeNest:
         self.table = Table.build([self.kernel])
         module = emit_module([self.kernel], self.table, target or Target.host(), [["n0"]])
         self.loaded = jit.load(str(module), ["run_0", "k0"])
+        self.run_0 = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.loaded["run_0"])
+        self._layouts: dict[tuple[int, ...], tuple[list[tuple[int, ...]], list[int]]] = {}
+
+    def layout(self, sizes: Mapping[str, int]) -> tuple[list[tuple[int, ...]], list[int]]:
+        """The shapes of the arrays, and the dimensions in the table."""
+        key = tuple(sizes[n] for n in self.nest.sizes)
+        if key not in self._layouts:
+            shapes = [tuple(dims.evaluate(n, sizes) for n in buffer.shape) for buffer in self.kernel.buffers]
+            self._layouts[key] = shapes, [dims.evaluate(dim, sizes) for dim in self.table.dims]
+        return self._layouts[key]
 
     def run(
         self, sizes: Mapping[str, int], inputs: Sequence[Array], allocate: Allocate = np.empty,
@@ -80,22 +90,21 @@ class NativeNest:
         """The outputs, and (position, value) of each check that failed; memory comes from `allocate` and `place`."""
         arrays: dict[str, Array] = {}
         given = iter(inputs)
-        for array, buffer in zip(self.nest.arrays, self.kernel.buffers, strict=True):
+        shapes, known = self.layout(sizes)
+        for array, shape in zip(self.nest.arrays, shapes, strict=True):
             if array.kind == loops.INPUT:
                 arrays[array.name] = place(next(given))
                 continue
-            shape = tuple(dims.evaluate(n, sizes) for n in buffer.shape)
             made = allocate(shape, array.dtype)
             made[...] = next(given) if array.kind == loops.UPDATE else 0 if array.kind == loops.OUTPUT else 99
             arrays[array.name] = made
         status = np.array([[NO_ROW, 0, 0]] * max(self.table.checks, 1), np.int64)
         words = np.zeros(self.table.slots, np.int64)
         words[STATUS] = status.ctypes.data
-        for dim in self.table.dims:
-            words[self.table.dim_index(dim)] = dims.evaluate(dim, sizes)
+        words[self.table.first_dim : self.table.first_dim + len(known)] = known
         for name in self.table.buffers:
             words[self.table.buffer_index(name)] = arrays[name].ctypes.data
-        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.loaded["run_0"])(words.ctypes.data)
+        self.run_0(words.ctypes.data)
         failed = {
             name: (int(row), int(value))
             for name, (row, value, _) in zip(self.names, status, strict=False)
