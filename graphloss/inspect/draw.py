@@ -118,9 +118,10 @@ def of_plan(code: Code) -> Picture:
             label, kind = f"{step.name}: {axes}", "kernel"
         else:
             reads, writes = step.inputs, step.outputs
-            label, kind = step.op, "forward"
             if isinstance(step, NestKernel):
                 label, kind = f"{step.name}: {step.nest.name}", "kernel"
+            else:
+                label, kind = step.op, "forward"
         for name in reads:
             if name not in maker and code.plan.buffers[name].role == "input":
                 maker[name] = name

@@ -49,6 +49,18 @@ def test_boxes_and_arrows_of_kernels() -> None:
     assert ("matmul", y.name) in named
 
 
+def test_boxes_of_loop_nests() -> None:
+    main = gl.Program()
+    with gl.program_guard(main):
+        w, index = gl.data("w", [None, 3]), gl.data("i", [None], "int64")
+        (gradient,) = gl.gradients([gl.layers.mean(gl.layers.gather(w, index) ** 2)], [w])
+    code = compile_graph(main.snapshot([gradient]), CompileOptions(cache=False))
+    picture = of_plan(code)
+    named = [(picture.labels[a], picture.labels[b]) for a, b in picture.edges]
+    nest = next(label for label in picture.labels.values() if label.endswith(": scatter_add"))
+    assert {("i", nest), (nest, gradient.name)} <= set(named)
+
+
 def test_file_is_written(tmp_path: Path) -> None:
     main = gl.Program()
     with gl.program_guard(main):
