@@ -202,6 +202,16 @@ def test_extreme_logits() -> None:
     np.testing.assert_allclose(found, gradient, atol=1e-5)
 
 
+def test_no_second_derivative() -> None:
+    data = dict(zip("yts", integers([[1, 2]], [4], [2]), strict=True))
+
+    def slope(x: Any, y: Any, t: Any, s: Any) -> Any:
+        return gl.gradients([F.ctc_loss(F.log_softmax(x, 2), y, t, s)], [x])[0]
+
+    with pytest.raises(UnsupportedError, match="posterior of CTC has no derivative"):
+        RUNNERS["compiled"](slope, {"x": np.zeros((4, 1, 3)), **data}, ["x"])
+
+
 def build(form: Callable[..., Any], **shapes: tuple[list[int | None], str]) -> None:
     with gl.program_guard(gl.Program()):
         form(**{name: gl.data(name, shape, dtype) for name, (shape, dtype) in shapes.items()})

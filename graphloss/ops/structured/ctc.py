@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from graphloss import ops
-from graphloss.errors import AttrError, ShapeError
+from graphloss.errors import AttrError, ShapeError, UnsupportedError
 from graphloss.ir import dims
 from graphloss.ir.dims import Equations
 from graphloss.ir.forms import Loops
@@ -266,6 +266,11 @@ def _share(alpha: Wide, beta: Wide, shift: Expr) -> Expr:
 def _vjp(
     operands: Sequence[Tensor], outputs: Sequence[Tensor], g: Sequence[Tensor | None], attrs: Attrs
 ) -> tuple[Tensor | None, ...]:
+    if any(part is not None for part in g[1:]):
+        raise UnsupportedError(
+            "the posterior of CTC has no derivative, so a gradient of CTC is not differentiated again",
+            hint="name its logits in no_grad_set if no gradient should flow through it",
+        )
     if g[0] is None:
         return None, None, None, None
     gradient = outputs[2] if len(outputs) == 3 else -outputs[1]
