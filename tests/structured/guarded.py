@@ -90,4 +90,4 @@ def run(good_runs: int, bad_runs: int) -> int:
 
 if __name__ == "__main__":
     faulthandler.enable()
-    print("runs:", run(300, 2000))
+    print("runs:", run(100, 400))
