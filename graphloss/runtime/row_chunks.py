@@ -22,7 +22,10 @@ Array: TypeAlias = npt.NDArray[Any]
 Arrays: TypeAlias = Mapping[str, Array]
 RangeEntry: TypeAlias = Callable[[int, int, int], None]  # table, first row, end row
 
-BLOCK: Final = 4 * 2**20  # bytes at a time of a product that is added to a sum: they stay in a cache
+# Bytes at a time of a product that becomes a sum, or is added to it: in between, what the library that makes the product
+# packs of its operands is used often, and little memory is needed for that and for the product.
+FIRST: Final = 16 * 2**20
+BLOCK: Final = 8 * 2**20
 
 
 class RowChunks:
@@ -96,7 +99,7 @@ def _sum(form: Host, operands: tuple[Array, ...], total: Array, *, first: bool) 
     axes = across.operands if across is not None else (None,) * len(operands)
     whole = len(total)
     row = max(1, total.nbytes // max(whole, 1))
-    step = max(1, whole) if across is None else max(16, BLOCK // row // 16 * 16)
+    step = max(1, whole) if across is None else max(16, (FIRST if first else BLOCK) // row // 16 * 16)
     block = total if first else np.empty((min(step, whole), *total.shape[1:]), total.dtype)
     for a in range(0, whole, step):
         b = min(a + step, whole)
