@@ -1,4 +1,4 @@
-"""What a training step costs at ten times the classes: hierarchical, adaptive and full softmax, NCE.
+"""What a training step costs at ten times the classes: hierarchical, sampled, adaptive and full softmax, NCE.
 
     python -m benchmarks.large_vocabulary [--classes 10000] [--rows 512] [--width 256] [--seconds 5] [--json FILE]
 
@@ -26,9 +26,9 @@ import graphloss as gl  # noqa: E402
 
 Array = npt.NDArray[Any]
 # How many times a step may cost at ten times the classes.
-LIMITS = {"hierarchical": 1.5, "NCE": 1.5, "adaptive": 4.0, "full": math.inf}
+LIMITS = {"hierarchical": 1.5, "NCE": 1.5, "sampled": 1.5, "adaptive": 4.0, "full": math.inf}
 CUTOFFS = (2_000, 10_000, 50_000)
-NEGATIVES = 10
+NEGATIVES, SAMPLES = 10, 100
 BATCHES = 8
 HEAD = ("loss", "classes", "a step", "classes", "a step", "times", "at most", "reached")
 
@@ -57,6 +57,9 @@ class Step:
             return layers.mean(layers.hsigmoid(x, y, k))
         if self.kind == "NCE":
             return layers.mean(layers.nce(x, y, k, num_neg_samples=NEGATIVES, seed=1))
+        if self.kind == "sampled":
+            w, b = (layers.create_parameter(shape, "float32") for shape in ([k, self.width], [k]))
+            return gl.losses.sampled_softmax_loss(x, y, w, b, SAMPLES, seed=1)
         if self.kind == "adaptive":
             _, loss = gl.nn.AdaptiveLogSoftmaxWithLoss(self.width, k, self.cutoffs).forward(x, layers.squeeze(y, [1]))
             return loss
@@ -72,13 +75,15 @@ class Step:
         """The loss of the first step, from the weights before it."""
         variables = [self.scope.find_var(p.name) for p in self.main.all_parameters()]
         weights = [np.array(v.get_tensor()).astype(np.float64) for v in variables if v is not None]
-        drawn = [op.output_arg_names[0] for op in self.main.global_block().ops if op.type == "sample_uniform"]
+        ops = self.main.global_block().ops
+        drawn = [name for op in ops if op.type.startswith("sample_") for name in op.output_arg_names]
         feed = self.feeds[0]
-        got, *negatives = self._fetch(feed, [self.loss, *drawn])
+        got, *draws = self._fetch(feed, [self.loss, *drawn])
         references: dict[str, Callable[..., float]] = {
-            "hierarchical": self._hierarchical, "NCE": self._nce, "adaptive": self._adaptive, "full": self._full,
+            "hierarchical": self._hierarchical, "NCE": self._nce, "sampled": self._sampled, "adaptive": self._adaptive,
+            "full": self._full,
         }  # fmt: skip
-        want = references[self.kind](feed["x"].astype(np.float64), feed["y"][:, 0], *weights, *negatives)
+        want = references[self.kind](feed["x"].astype(np.float64), feed["y"][:, 0], *weights, *draws)
         np.testing.assert_allclose(got, want, rtol=1e-5, err_msg=f"{self.kind}, {self.classes} classes")
 
     def _hierarchical(self, x: Array, y: Array, w: Array, b: Array) -> float:
@@ -96,6 +101,13 @@ class Step:
         q = NEGATIVES / self.classes
         cost = -np.log(o[:, 0] / (o[:, 0] + q)) - np.log(q / (o[:, 1:] + q)).sum(1)
         return float(cost.mean()) / (NEGATIVES + 1)
+
+    def _sampled(self, x: Array, y: Array, w: Array, b: Array, drawn: Array, tries: Array) -> float:
+        p = np.log1p(1 / np.arange(1, self.classes + 1)) / np.log(self.classes + 1)
+        s = x @ w.T + b - np.log(p * SAMPLES if tries == SAMPLES else -np.expm1(tries * np.log1p(-p)))
+        among = np.where(drawn[None] == y[:, None], -np.inf, s[:, drawn])
+        true = s[np.arange(len(y)), y]
+        return float((np.logaddexp.reduce(np.concatenate([true[:, None], among], 1), 1) - true).mean())
 
     def _adaptive(self, x: Array, y: Array, head: Array, *tails: Array) -> float:
         log_p = log_softmax(x @ head.T)
