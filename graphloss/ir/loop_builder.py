@@ -129,15 +129,14 @@ class NestBuilder:
         self.add(loops.Accumulate(variable.name, kind, value, when))
 
     def check(
-        self, name: str, array: Handle, index: Index, ok: Expr, expected: str, *, value: Expr | None = None,
-        other: Operand = 0,
-    ) -> Use:  # fmt: skip
-        """The element of `array` (or `value`, made of it) if `ok` holds, else `other` and an error of the run."""
-        found = value if value is not None else array[index]
+        self, name: str, array: Handle, index: Index, ok: Expr, expected: str, *, value: Use, other: Operand = 0
+    ) -> Use:
+        """`value`, a name for the element of `array` or something made of it, if `ok` holds; else `other` and an error
+        of the run. The element is read once: a feed may change between two reads."""
         name = self._fresh(name)
-        safe = _expr(other, found.dtype)
-        self.add(loops.Check(name, found, ok, safe, array.array.name, array._index(index), expected))
-        return Use(name, found.dtype)
+        safe = _expr(other, value.dtype)
+        self.add(loops.Check(name, value, ok, safe, array.array.name, array._index(index), expected))
+        return Use(name, value.dtype)
 
     @contextmanager
     def parallel(self, index: str, extent: Expr) -> Iterator[Use]:

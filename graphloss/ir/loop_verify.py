@@ -9,6 +9,8 @@ from typing import Final, NoReturn
 from graphloss import dtypes
 from graphloss.errors import VerifyError
 from graphloss.ir import loops
+from graphloss.ir.loop_data import verify_data
+from graphloss.ir.loop_live import parts
 from graphloss.ir.loops import (
     Accumulate,
     Apply,
@@ -33,12 +35,14 @@ _KINDS: Final = (loops.INPUT, loops.OUTPUT, loops.UPDATE, loops.SCRATCH, loops.S
 
 def verify_nest(nest: Nest) -> None:
     """VerifyError unless: names are defined once and before their use; dtypes and ranks agree; only results, updates
-    and scratch are written; checks are on what is given; variables are assigned in sequential code and accumulated into
-    from vector loops; bounds and the end of a vector loop's accumulations do not depend on its lanes.
+    and scratch are written; checks are on what is given, which is read once; variables are assigned in sequential code
+    and accumulated into from vector loops, which do not read them; bounds do not depend on the lanes of a vector loop,
+    and what it writes does; no index and no bound comes from data that was not checked.
 
     That no index leaves its array is not told: the interpreter sees it.
     """
     _Verifier(nest).run()
+    verify_data(nest)
 
 
 class _Verifier:
@@ -50,6 +54,7 @@ class _Verifier:
         self.taken: set[str] = set()
         self.vector = False
         self.lanes: set[str] = set()  # names whose values differ from lane to lane
+        self.sums: dict[str, str] = {}  # how the vector loop accumulates into variables
 
     def fail(self, why: str) -> NoReturn:
         raise VerifyError(f"loop nest {self.nest.name}: {why}")
@@ -114,6 +119,8 @@ class _Verifier:
                 self.fail(f"{s.array} is given, and written")
             self.typed(s.value, array.dtype, f"what is stored in {s.array}")
             self.condition(s.when)
+            if self.vector and not self.varies(s.index):
+                self.fail(f"all lanes write one element of {s.array}")
         else:
             self.check(s)
 
@@ -131,7 +138,10 @@ class _Verifier:
         self.define(s.index, "int64")
         if s.kind == loops.VECTOR:
             self.lanes.add(s.index)
+            self.sums = _accumulations(s.body)
         self.body(s.body)
+        if s.kind == loops.VECTOR:
+            self.sums = {}
         self.vector = outside
         del self.names[s.index]
 
@@ -139,6 +149,8 @@ class _Verifier:
         if s.kind not in loops.ACCUMULATE:
             self.fail(f"{s.name} accumulates by {s.kind}")
         self.variable(s.name, s.value)
+        if self.sums.get(s.name, s.kind) != s.kind:
+            self.fail(f"{s.name} accumulates by {s.kind} and by {self.sums[s.name]}")
         if not self.vector or self.variables[s.name]:
             self.fail(f"{s.name} accumulates from outside of a vector loop")
         if s.kind in ("any", "all") and s.value.dtype != "bool":
@@ -157,6 +169,9 @@ class _Verifier:
         dtype = self.expr(s.value)
         if not dtypes.is_int(dtype):
             self.fail(f"the check {s.name} is on {dtype}")
+        read = [e for x in (s.value, s.ok, s.other) for e in parts(x) if isinstance(e, Load)]
+        if any(self.arrays[e.array].kind in loops.GIVEN for e in read if e.array in self.arrays):
+            self.fail(f"the check {s.name} reads {s.array} itself, not a name for its element: it may change meanwhile")
         self.condition(s.ok)
         self.typed(s.other, dtype, f"the other value of {s.name}")
         self.define(s.name, dtype)
@@ -205,6 +220,8 @@ class _Verifier:
         if isinstance(e, (Use, Size)):
             if self.names.get(e.name) != e.dtype:
                 self.fail(f"{e.name} of dtype {e.dtype} is not defined here")
+            if e.name in self.sums:
+                self.fail(f"{e.name} is read in the vector loop that accumulates into it")
         elif isinstance(e, Load):
             array = self.place(e.array, e.index)
             self.condition(e.when)
@@ -227,3 +244,13 @@ class _Verifier:
             return
         if e.dtype != ("bool" if FUNCTIONS[e.fn].result == "bool" else same[0]):
             self.fail(f"{e.fn} of {same[0]} is not {e.dtype}")
+
+
+def _accumulations(body: Sequence[Statement]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for s in reversed(body):
+        if isinstance(s, Accumulate):
+            found[s.name] = s.kind
+        elif isinstance(s, Loop):
+            found.update(_accumulations(s.body))
+    return found

@@ -83,7 +83,8 @@ def test_checks_report_the_lowest_place_of_each() -> None:
     N, S = b.sizes("N", "S")
     x, out = b.input("x", "int32", (N, S)), b.output("out", "int32", (N, S))
     with b.parallel("n", N) as n, b.vector("s", 0, S) as s:
-        out[n, s] = b.check("small", x, (n, s), x[n, s] < 10, "less than 10, of {S}", other=-1)
+        value = b.let("value", x[n, s])
+        out[n, s] = b.check("small", x, (n, s), value < 10, "less than 10, of {S}", value=value, other=-1)
     native = NativeNest(b.nest())
     data = np.arange(2 * 20, dtype=np.int32).reshape(2, 20) % 10
     data[1, 18], data[1, 3], data[0, 19] = 70, 60, 50
@@ -133,6 +134,7 @@ def broken(change: str) -> None:
     b = NestBuilder("broken")
     (N,) = b.sizes("N")
     x, out = b.input("x", "float32", (N,)), b.output("out", "float32", (N,))
+    i, kept = b.input("i", "int64", (N,)), b.scratch("kept", "int64", (N,))
     with b.parallel("n", N) as n:
         total = b.var("total", const(0, "float32"))
         if change == "write":
@@ -153,7 +155,39 @@ def broken(change: str) -> None:
                 inner = b.let("inner", x[t])
             out[n] = inner
         elif change == "check":
-            b.check("small", x, n, x[n] < 1.0, "small")
+            b.check("small", x, n, total < 1.0, "small", value=total)
+        elif change == "reread":
+            seen = b.let("seen", i[n])
+            b.check("again", i, n, i[n] < N, "less", value=seen)
+        elif change == "one":
+            with b.vector("t", 0, N) as t:
+                out[n] = x[t]
+        elif change == "running":
+            with b.vector("t", 0, N) as t:
+                b.accumulate(total, "sum", x[t])
+                out[t] = total
+        elif change == "kinds":
+            with b.vector("t", 0, N) as t:
+                b.accumulate(total, "sum", x[t])
+                b.accumulate(total, "max", x[t])
+        elif change == "index":
+            kept[n] = i[n] + 1
+            out[n] = x[loops.minimum(kept[n], N - 1)]
+        elif change == "end":
+            with b.loop("t", 0, loops.maximum(loops.minimum(i[n], 3), -i[n])) as t:
+                out[t] = x[t]
+        elif change == "later":
+            place = b.var("place", const(0, "int64"))
+            with b.loop("t", 0, N) as t:
+                out[place] = x[t]
+                b.assign(place, cast(x[t], "int64"))
+        elif change == "fine":
+            place = b.let("place", loops.maximum(0, loops.minimum(N - 1, i[n])))
+            chosen = b.let("chosen", loops.select(i[n] > 3, place, 0))
+            out[place] = x[chosen]
+            claimed = b.let("claimed", i[n])
+            known = b.check("known", i, n, (claimed >= 0) & (claimed < N), "in range", value=claimed)
+            out[n] = x[known]
         elif change == "twice":
             b.add(loops.Let("total", cast(x[n], "float64")))
     b.nest()
@@ -165,11 +199,34 @@ def broken(change: str) -> None:
         ("write", "given, and written"), ("lanes", "stands in another one"), ("assign", "is assigned in it"),
         ("bound", "differs from lane to lane"), ("sequential", "from outside of a vector loop"),
         ("scope", "not defined here"), ("check", "is on float32"), ("twice", "defined twice"),
+        ("reread", "it may change meanwhile"), ("one", "all lanes write one element of out"),
+        ("running", "total is read in the vector loop"), ("kinds", "accumulates by max and by sum"),
+        ("index", "an index of x comes from data"), ("end", "a bound of t comes from data"),
+        ("later", "an index of out comes from data"),
     ],
 )  # fmt: skip
 def test_rules_of_the_language(change: str, why: str) -> None:
     with pytest.raises(VerifyError, match=why):
         broken(change)
+
+
+def test_what_is_checked_or_between_two_numbers_may_be_an_index() -> None:
+    broken("fine")
+
+
+def test_comparisons_of_an_index_with_any_number() -> None:
+    b = NestBuilder("compared")
+    (N,) = b.sizes("N")
+    x, out = b.input("x", "int64", (N,)), b.output("out", "int64", (N, N, 6))
+    with b.parallel("n", N) as n:
+        wild = b.let("wild", x[n])
+        with b.vector("t", 0, N) as t:
+            for k, order in enumerate((t < wild, t <= wild, t > wild, t >= wild, loops.equal(t, wild), wild < t)):
+                out[n, t, k] = cast(order, "int64")
+    data = np.array([2**63 - 1, -(2**63), 2**62, 3, 0, -1, 19, 20, 2**32, -(2**32), 16, 15, *range(8)], np.int64)
+    want, _ = interpret(b.nest(), {"N": 20}, [data])
+    (got,), _ = NativeNest(b.nest()).run({"N": 20}, [data])
+    np.testing.assert_array_equal(got, want[0])
 
 
 def test_an_access_that_leaves_its_array_is_seen() -> None:
