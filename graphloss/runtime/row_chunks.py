@@ -22,8 +22,8 @@ Array: TypeAlias = npt.NDArray[Any]
 Arrays: TypeAlias = Mapping[str, Array]
 RangeEntry: TypeAlias = Callable[[int, int, int], None]  # table, first row, end row
 
-# Bytes at a time of a product that becomes a sum, or is added to it: in between, what the library that makes the product
-# packs of its operands is used often, and little memory is needed for that and for the product.
+# Bytes at a time of a product that becomes a sum, or is added to it: what the library that makes the product
+# packs of its operands is used often then, and little memory is needed for that and for the product.
 FIRST: Final = 16 * 2**20
 BLOCK: Final = 8 * 2**20
 
