@@ -224,10 +224,34 @@ def _late(lowered: Lowered, order: list[Value | Opaque | Root], edges: list[list
         if level[i] < free:
             for j, gap in edges[i]:
                 level[j] = min(level[j], level[i] - gap)
+    last = _last_loads(order, edges, level, free)
     for i, found in enumerate(edges):
         if level[i] == free:
             level[i] = max((level[j] + gap for j, gap in found if edges[j]), default=early[i])
+            level[i] = max(level[i], last[i])
     return level
+
+
+def _last_loads(
+    order: list[Value | Opaque | Root], edges: list[list[tuple[int, int]]], level: list[int], free: int
+) -> list[int]:
+    """For what no stored tensor needs and that is made of inputs alone: the level at which these are loaded last.
+
+    A penalty on weights thus joins the kernel that adds its gradient to that of the rest. -1 where inputs differ.
+    """
+    last = [-1] * len(order)
+    for i in range(len(order) - 1, -1, -1):
+        if level[i] < free and isinstance(order[i], Root):
+            last[i] = level[i]
+        for j, gap in edges[i]:
+            if gap == 0:
+                last[j] = max(last[j], last[i])
+    for i, found in enumerate(edges):
+        if found:
+            loads = {last[j] for j, _ in found if edges[j] or isinstance(order[j], Read)}
+            alone = level[i] == free and isinstance(order[i], Value) and len(loads) == 1
+            last[i] = loads.pop() if alone else -1
+    return last
 
 
 def _place(s: Staged, v: Value, level: int) -> None:

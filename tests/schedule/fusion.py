@@ -16,21 +16,20 @@ from tests.schedule.cases import CASES, Case, walking
 LIMIT = 1.5
 
 DIVISOR = "the labels that count are counted first: the gradient divides by their number"
-PRODUCTS = "matrix products are calls between kernels: their operands and results go through memory"
-PAIRS = PRODUCTS + "; each pair of rows is a number"
+PAIRS = "N×N products of the rows, and their gradients, go to and from calls that multiply matrices"
 REASONS: dict[str, str] = {
     **dict.fromkeys(
         ("nn.functional.cross_entropy", "nn.functional.cross_entropy of pixels", "nn.functional.nll_loss",
          "dygraph.CrossEntropyLoss", "dygraph.NLLLoss", "losses.softmax_focal_loss", "losses.poly1_cross_entropy",
          "losses.generalized_cross_entropy", "losses.capped_cross_entropy", "losses.distillation_loss with labels",
          "losses.arcface_loss", "losses.cosface_loss", "layers.sigmoid_cross_entropy_with_logits normalize"), DIVISOR),
-    "nn.functional.multilabel_margin_loss": "pairs of classes: sums over the one, over the other and over the list",
+    "nn.functional.multilabel_margin_loss": "three walks over pairs of classes; the sums over one side wait for those over the other",
     "layers.npair_loss": PAIRS,
-    "layers.dice_loss": "sums over the classes, then over the positions; the gradient reads the labels only",
+    "layers.dice_loss": "the gradient divides by sums over all of a sample, too large to stay in the cache",
     "layers.center_loss": "centres are gathered and what moves them is summed by kernels of their own",
-    "gluon.loss.SDMLLoss": "pairs of rows: their distances, their softmax, and a sum over each side",
+    "gluon.loss.SDMLLoss": "N×N distances, and their gradients, are stored: rows, columns and features reduce them in turn",
     "losses.generalized_dice_loss": "sums over the pixels, then over the classes, then the gradient walks the pixels",
-    "losses.dice_cross_entropy_loss": "the softmax of each pixel, the sums over the pixels, then the gradient",
+    "losses.dice_cross_entropy_loss": "three walks over the logits: the softmax of each pixel, sums over all pixels, the gradient",
     **dict.fromkeys(("losses.info_nce_loss", "losses.info_nce_loss symmetric", "losses.nt_xent_loss",
                      "losses.supervised_contrastive_loss"), PAIRS),
 }  # fmt: skip

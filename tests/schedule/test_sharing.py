@@ -8,7 +8,7 @@ from graphloss import ops
 from graphloss.ir.data import data
 from graphloss.ir.tensor import Tensor
 from graphloss.ops.gradient import gradients
-from graphloss.schedule.kernel import Buffer, Column, Kernel, RowReduce, Tile
+from graphloss.schedule.kernel import Buffer, Column, Kernel, RowReduce, Tile, Total
 from graphloss.schedule.plan import Plan
 from tests.schedule.test_plan import big, count, planned
 
@@ -177,3 +177,28 @@ def test_means_over_pixels_of_row_values(rng: np.random.Generator) -> None:
             plan = planned(build, feeds)
         assert sum("x" in names(k) for k in big(plan)) == 1
         assert not stored(plan, 2)
+
+
+def test_a_penalty_joins_the_kernel_that_adds_its_gradient(rng: np.random.Generator) -> None:
+    def build() -> list[Tensor]:
+        x, w = data("x", [None, 6]), data("w", [6, 30])
+        fit = ops.reduce_sum(ops.square(ops.matmul(x, w) - 1.0))
+        return by(fit + 0.1 * ops.reduce_sum(ops.square(w)), w)
+
+    plan = planned(build, {"x": rng.normal(size=(5, 6)).astype("float32"), "w": rng.random((6, 30)).astype("float32")})
+    assert sum("w" in names(k) for k in big(plan)) == 1
+
+
+def test_a_sum_of_one_level_stays_there(rng: np.random.Generator) -> None:
+    """What a stored tensor needs early is not made again for a sum that could come later."""
+
+    def build() -> list[Tensor]:
+        x = data("x", [None, 30])
+        p = ops.tanh(x * ops.reduce_sum(x, 1, True))
+        total = ops.reduce_sum(ops.square(p))
+        (g,) = gradients([ops.square(total)], [x])
+        assert g is not None
+        return [total, ops.reduce_sum(ops.exp(p)), g]
+
+    plan = planned(build, {"x": rng.normal(size=(6, 30)).astype("float32")})
+    assert [count(k, Total) for k in big(plan)] == [2, 0], "the totals, and the gradient that one of them scales"
