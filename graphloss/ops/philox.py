@@ -16,6 +16,7 @@ _HALF = np.uint64(32)
 _MULTIPLY = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
+_PIECE = 1 << 13  # numbers at a time: all that their rounds need stays in a cache
 
 
 def blocks(counters: Array, key: int) -> Array:
@@ -29,9 +30,9 @@ def blocks(counters: Array, key: int) -> Array:
     return np.stack([c0, c1, c2, c3], axis=1).astype(np.uint32)
 
 
-def words(n: int, seed: int, step: int) -> Array:
-    """The first n words of the stream of `seed` at `step`."""
-    number = np.arange(-(-n // 4), dtype=np.uint64)
+def words(n: int, seed: int, step: int, first: int = 0) -> Array:
+    """n words of the stream of `seed` at `step`, from the block numbered `first` on; a block has four."""
+    number = np.arange(first, first - (-n // 4), dtype=np.uint64)
     counters = np.empty((len(number), 4), np.uint64)
     counters[:, 0], counters[:, 1] = number & _MASK, number >> _HALF
     counters[:, 2], counters[:, 3] = step & 0xFFFFFFFF, step >> 32 & 0xFFFFFFFF
@@ -46,8 +47,12 @@ def fold(seed: int, n: int) -> int:
 
 def unit(n: int, seed: int, step: int) -> Array:
     """n numbers of 53 bits in [0, 1), from two words each."""
-    w = words(2 * n, seed, step).astype(np.uint64).reshape(n, 2)
-    return ((w[:, 0] >> np.uint64(5)) * np.uint64(1 << 26) + (w[:, 1] >> np.uint64(6))).astype(np.float64) * 2.0**-53
+    out = np.empty(n)
+    for a in range(0, n, _PIECE):
+        b = min(a + _PIECE, n)
+        w = words(2 * (b - a), seed, step, a // 2).astype(np.uint64).reshape(b - a, 2)
+        out[a:b] = ((w[:, 0] >> np.uint64(5)) * np.uint64(1 << 26) + (w[:, 1] >> np.uint64(6))) * 2.0**-53
+    return out
 
 
 def gauss(n: int, seed: int, step: int) -> Array:
