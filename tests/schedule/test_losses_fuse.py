@@ -17,7 +17,8 @@ from tests.schedule.fusion import REASONS, measured, page
 
 # Losses of sequences and of sampled or clustered classes: loop nests and gathers of their own.
 STRUCTURED = (
-    "adaptive", "crf", "ctc", "edit", "hsigmoid", "linear_cross_entropy", ".nce", "sampled_softmax", "warp",
+    "adaptive", "alignment", "crf", "ctc", "edit", "hierarchical", "hsigmoid", "linear_c", ".nce", "noise", "packed",
+    "sampled", "sequence", "transducer", "warp",
 )  # fmt: skip
 PAGE = Path(__file__).parent.parent.parent / "docs" / "fusion.md"
 
