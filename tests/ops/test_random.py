@@ -54,6 +54,13 @@ def test_seed_0_draws_anew(kind: str) -> None:
     assert all(np.any(a != b) for a, b in ((drawn[0], drawn[1]), (drawn[1], drawn[2]), (drawn[0], drawn[2])))
 
 
+def test_a_long_stream_is_that_of_its_words() -> None:
+    n, wide = 20_001, np.uint64
+    w = philox.words(2 * n, 11, 2**33).astype(wide).reshape(n, 2)
+    want = ((w[:, 0] >> wide(5)) * wide(2**26) + (w[:, 1] >> wide(6))).astype(np.float64) / 2**53
+    np.testing.assert_array_equal(philox.unit(n, 11, 2**33), want)
+
+
 def test_uniform_distribution() -> None:
     x = draw("uniform", shape=(200_000,), low=-2.0, high=6.0, seed=1, dtype="float64")
     assert x.min() >= -2 and x.max() < 6
