@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -68,154 +69,208 @@ def _lower(types: Types, outputs: Types, attrs: Attrs) -> Loops:
 
 @lru_cache(maxsize=64)
 def _nest(dtypes: tuple[str, ...], blank: int, packed: bool, logits: bool) -> Nest:
-    """The states of a label are B_0, Y_0, B_1, ..., Y_{L-1}, B_L: a blank before each symbol and one at the end.
+    writer = _Writer(dtypes, blank, packed, logits)
+    with writer.b.parallel("n", writer.N) as n:
+        sample = writer.sample(n)
+        norm = writer.log_softmax(sample)
+        writer.emissions(sample)
+        exponent = writer.forward(sample, norm)
+        writer.backward(sample, exponent)
+        writer.rows(sample)
+    return writer.b.nest()
 
+
+@dataclass(frozen=True)
+class _Sample:
+    """What is known of sample n: its frames, and of these `steps` that the recursions visit (none where the label is
+    longer than the frames are many, so that `fits` is false), L symbols likewise, and L + 2 elements a frame."""
+
+    n: Use
+    frames: Use
+    fits: Use
+    steps: Use
+    L: Use
+    row: Use
+
+
+class _Writer:
+    """Writes the nest, a step of the algorithm in each method.
+
+    The states of a label are B_0, Y_0, B_1, ..., Y_{L-1}, B_L: a blank before each symbol and one at the end.
     alpha_t(s) is the probability of all ways to state s that end with frame t - 1, beta_t(s) that of all ways on from
     there: numbers with exponents of their own, less one exponent that all states of a frame share.
     """
-    b = NestBuilder("ctc")
-    T, N, C, S, W = b.sizes("T", "N", "C", "S", "W")
-    dtype = dtypes[0]
-    shapes = ((T, N, C), (S,) if packed else (N, S), (N,), (N,))
-    inputs = (b.input(name, d, shape) for name, d, shape in zip(_INPUTS, dtypes, shapes, strict=True))
-    scores, labels, input_lengths, label_lengths = inputs
-    cost = b.output("cost", dtype, (N,))
-    posterior = b.output("posterior", dtype, (T, N, C))
-    gradient = b.output("gradient", dtype, (T, N, C)) if logits else None
 
-    symbols = b.scratch("symbols", "int64", (W + 1,))  # the blank, then the label
-    skips = b.scratch("skips", dtype, (W + 2,))  # 1 where Y_k may follow Y_{k-1}
-    emitted = wide.scratch(b, "emitted", dtype, (T * (W + 2),))  # of each frame: the blank, each symbol, 0
-    alpha_b = wide.scratch(b, "alpha_b", dtype, ((T + 1) * (W + 2),))  # of B_k, by frame
-    alpha_y = wide.scratch(b, "alpha_y", dtype, ((T + 1) * (W + 2),))  # of Y_{k-1}, by frame
-    shared = b.scratch("shared", "float64", (T // _BLOCK + 1,))  # the exponent that alpha is less, by block
-    beta_b = wide.scratch(b, "beta_b", dtype, (2 * (W + 2),))  # of B_k, times what B_k emits; of two frames in turn
-    beta_y = wide.scratch(b, "beta_y", dtype, (2 * (W + 2),))  # the same of Y_k
-    share_b = b.scratch("share_b", dtype, (T * (W + 2),))  # alpha * beta, by frame
-    share_y = b.scratch("share_y", dtype, (T * (W + 2),))
-    inverse = b.scratch("inverse", dtype, (T,)) if logits else None  # 1 / Σ e^(x - max x) of each frame
+    def __init__(self, dtypes: tuple[str, ...], blank: int, packed: bool, logits: bool) -> None:
+        self.b = b = NestBuilder("ctc")
+        self.packed = packed
+        self.dtype = dtype = dtypes[0]
+        T, N, C, S, W = b.sizes("T", "N", "C", "S", "W")
+        self.T, self.N, self.C, self.S = T, N, C, S
+        self.blank = const(blank, "int64") if blank >= 0 else C + blank
+        shapes = ((T, N, C), (S,) if packed else (N, S), (N,), (N,))
+        inputs = (b.input(name, d, shape) for name, d, shape in zip(_INPUTS, dtypes, shapes, strict=True))
+        self.scores, self.labels, self.input_lengths, self.label_lengths = inputs
+        self.cost = b.output("cost", dtype, (N,))
+        self.posterior = b.output("posterior", dtype, (T, N, C))
+        self.gradient = b.output("gradient", dtype, (T, N, C)) if logits else None
 
-    zero, one = wide.number(0.0, dtype), wide.number(1.0, dtype)
-    nothing = const(0.0, "float64")
-    blank_class = const(blank, "int64") if blank >= 0 else C + blank
-    with b.parallel("n", N) as n:
-        frames, length, start = _checked_lengths(b, input_lengths, label_lengths, n, packed, (T, S, N))
+        frame = W + 2
+        self.symbols = b.scratch("symbols", "int64", (W + 1,))  # the blank, then the label
+        self.skips = b.scratch("skips", dtype, (frame,))  # 1 where Y_k may follow Y_{k-1}
+        self.inverse = b.scratch("inverse", dtype, (T,))  # 1 / Σ e^(x - max x) of each frame
+        self.emitted = wide.scratch(b, "emitted", dtype, (T * frame,))  # of each frame: the blank, each symbol, 0
+        self.alpha_b = wide.scratch(b, "alpha_b", dtype, ((T + 1) * frame,))  # of B_k, by frame
+        self.alpha_y = wide.scratch(b, "alpha_y", dtype, ((T + 1) * frame,))  # of Y_{k-1}, by frame
+        self.shared = b.scratch("shared", "float64", (T // _BLOCK + 1,))  # the exponent that alpha is less, by block
+        self.beta_b = wide.scratch(b, "beta_b", dtype, (2 * frame,))  # of B_k, times what it emits; two frames in turn
+        self.beta_y = wide.scratch(b, "beta_y", dtype, (2 * frame,))  # the same of Y_k
+        self.share_b = b.scratch("share_b", dtype, (T * frame,))  # alpha * beta, by frame
+        self.share_y = b.scratch("share_y", dtype, (T * frame,))
+
+    def sample(self, n: Use) -> _Sample:
+        """Lengths and symbols, checked: from here on all indices are safe."""
+        b, symbols, skips = self.b, self.symbols, self.skips
+        sizes = (self.T, self.S, self.N)
+        frames, length, start = _checked_lengths(b, self.input_lengths, self.label_lengths, n, self.packed, sizes)
         fits = b.let("fits", length <= frames)
         steps, L = b.let("steps", select(fits, frames, 0)), b.let("L", select(fits, length, 0))
-        row = b.let("row", L + 2)
-        symbols[0] = blank_class
+        symbols[0] = self.blank
         with b.vector("j", 0, length) as j:
             place = (start + j,) if start is not None else (n, j)
-            found = b.let("found", cast(labels[place], "int64"))
-            ok = (found >= 0) & (found < C) & unequal(found, blank_class)
-            symbols.store(j + 1, b.check("symbol", labels, place, ok, SYMBOL, value=found), when=j < L)
+            found = b.let("found", cast(self.labels[place], "int64"))
+            ok = (found >= 0) & (found < self.C) & unequal(found, self.blank)
+            symbols.store(j + 1, b.check("symbol", self.labels, place, ok, SYMBOL, value=found), when=j < L)
         with b.vector("k", 1, L) as k:
-            skips[k] = select(unequal(symbols[k + 1], symbols[k]), const(1.0, dtype), 0.0)
+            skips[k] = select(unequal(symbols[k + 1], symbols[k]), const(1.0, self.dtype), 0.0)
         for edge in (const(0, "int64"), L, L + 1):
             skips[edge] = 0.0
+        return _Sample(n, frames, fits, steps, L, b.let("row", L + 2))
 
-        norm = b.var("norm", nothing)  # Σ ln Σ e^x over the frames
-        if gradient is not None and inverse is not None:  # log_softmax, with the exponentials left for its gradient
-            peaks, masses = b.scratch("peaks", dtype, (T,)), b.scratch("masses", "float64", (T,))
-            # one thing at a time: then the processor has several frames at work
-            with b.loop("t", 0, steps) as t:
-                peak = b.var("peak", const(-math.inf, dtype))
-                with b.vector("c", 0, C) as c:
-                    b.accumulate(peak, "max", scores[t, n, c])
-                peaks[t] = peak
-            with b.loop("t", 0, steps) as t:
-                peak, mass = b.let("peak", peaks[t]), b.var("mass", nothing)
-                with b.vector("c", 0, C) as c:
-                    e = b.let("e", exp(scores[t, n, c] - peak))
-                    gradient[t, n, c] = e
-                    b.accumulate(mass, "sum", cast(e, "float64"))
-                masses[t] = mass
-            with b.vector("t", 0, steps) as t:
-                b.accumulate(norm, "sum", cast(peaks[t], "float64") + log(masses[t]))
-                inverse[t] = cast(const(1.0, "float64") / masses[t], dtype)
-        with b.loop("t", 0, steps) as t:
-            now = b.let("now", t * row)
-            with b.vector("j", 0, L + 1) as j:
-                emitted[now + j] = wide.exponential(b, scores[t, n, symbols[j]])
-            emitted[now + L + 1] = zero
+    def log_softmax(self, s: _Sample) -> Use:
+        """Σ ln Σ e^x over the frames, 0 where scores are log-probabilities; exponentials are left in the gradient.
 
-        with b.vector("k", 0, row) as k:
+        One thing for all frames at a time: then the processor has several frames at work.
+        """
+        b, dtype = self.b, self.dtype
+        norm = b.var("norm", const(0.0, "float64"))
+        if self.gradient is None:
+            return norm
+        peaks, masses = b.scratch("peaks", dtype, (self.T,)), b.scratch("masses", "float64", (self.T,))
+        with b.loop("t", 0, s.steps) as t:
+            peak = b.var("peak", const(-math.inf, dtype))
+            with b.vector("c", 0, self.C) as c:
+                b.accumulate(peak, "max", self.scores[t, s.n, c])
+            peaks[t] = peak
+        with b.loop("t", 0, s.steps) as t:
+            peak, mass = b.let("peak", peaks[t]), b.var("mass", const(0.0, "float64"))
+            with b.vector("c", 0, self.C) as c:
+                e = b.let("e", exp(self.scores[t, s.n, c] - peak))
+                self.gradient[t, s.n, c] = e
+                b.accumulate(mass, "sum", cast(e, "float64"))
+            masses[t] = mass
+        with b.vector("t", 0, s.steps) as t:
+            b.accumulate(norm, "sum", cast(peaks[t], "float64") + log(masses[t]))
+            self.inverse[t] = cast(const(1.0, "float64") / masses[t], dtype)
+        return norm
+
+    def emissions(self, s: _Sample) -> None:
+        """e^x of the blank and of each symbol, for each frame."""
+        b = self.b
+        with b.loop("t", 0, s.steps) as t:
+            now = b.let("now", t * s.row)
+            with b.vector("j", 0, s.L + 1) as j:
+                self.emitted[now + j] = wide.exponential(b, self.scores[t, s.n, self.symbols[j]])
+            self.emitted[now + s.L + 1] = wide.number(0.0, self.dtype)
+
+    def forward(self, s: _Sample, norm: Use) -> Use:
+        """alpha of all frames, and the cost; gives the exponent of the probability of the label."""
+        b, alpha_b, alpha_y = self.b, self.alpha_b, self.alpha_y
+        zero = wide.number(0.0, self.dtype)
+        with b.vector("k", 0, s.row) as k:
             alpha_b[k], alpha_y[k] = zero, zero
-        alpha_b[0] = one
-        total = b.var("total", nothing)
-        with b.loop("u", 0, steps // _BLOCK + 1) as u:
+        alpha_b[0] = wide.number(1.0, self.dtype)
+        total = b.var("total", const(0.0, "float64"))
+        with b.loop("u", 0, s.steps // _BLOCK + 1) as u:
             begin = b.let("begin", u * _BLOCK)
-            b.assign(total, total + _share_exponent(b, alpha_b, alpha_y, begin * row, L + 1))
-            shared[u] = total
-            with b.loop("t", begin, minimum(begin + _BLOCK, steps)) as t:
-                now, then = b.let("now", t * row), b.let("then", (t + 1) * row)
-                silence = wide.named(b, "silence", emitted[now])
-                with b.vector("k", 0, L + 1) as k:
+            b.assign(total, total + _share_exponent(b, alpha_b, alpha_y, begin * s.row, s.L + 1))
+            self.shared[u] = total
+            with b.loop("t", begin, minimum(begin + _BLOCK, s.steps)) as t:
+                now, then = b.let("now", t * s.row), b.let("then", (t + 1) * s.row)
+                silence = wide.named(b, "silence", self.emitted[now])
+                with b.vector("k", 0, s.L + 1) as k:
                     before = wide.named(b, "before", alpha_b[now + k])
                     both = wide.named(b, "both", before + alpha_y[now + k])
-                    ways = both.where(skips[k] > 0.0, before) + alpha_y[now + k + 1]
+                    ways = both.where(self.skips[k] > 0.0, before) + alpha_y[now + k + 1]
                     alpha_b[then + k] = wide.named(b, "to_b", both.times(silence))
-                    to_y = wide.named(b, "ways", ways).times(emitted[now + k + 1])
+                    to_y = wide.named(b, "ways", ways).times(self.emitted[now + k + 1])
                     alpha_y[then + k + 1] = wide.named(b, "to_y", to_y)
                 alpha_y[then] = zero
-        end = b.let("end", steps * row + L)
+        end = b.let("end", s.steps * s.row + s.L)
         whole = wide.named(b, "whole", alpha_b[end] + alpha_y[end])
         exponent = b.let("exponent", cast(whole.e, "float64") + total)
-        cost[n] = select(fits, cast(norm - whole.log(exponent), dtype), math.inf)
+        self.cost[s.n] = select(s.fits, cast(norm - whole.log(exponent), self.dtype), math.inf)
+        return exponent
 
-        with b.vector("k", 0, row * 2) as k:
+    def backward(self, s: _Sample, exponent: Use) -> None:
+        """beta, frame by frame from the last one on, and alpha * beta of all frames, over about their sum."""
+        b, beta_b, beta_y = self.b, self.beta_b, self.beta_y
+        zero = wide.number(0.0, self.dtype)
+        with b.vector("k", 0, s.row * 2) as k:
             beta_b[k], beta_y[k] = zero, zero
-        beta_b[(steps % 2) * row + L] = one
-        behind = b.var("behind", nothing)
-        with b.loop("u", 0, steps // _BLOCK + 1, reverse=True) as u:
+        beta_b[(s.steps % 2) * s.row + s.L] = wide.number(1.0, self.dtype)
+        behind = b.var("behind", const(0.0, "float64"))
+        with b.loop("u", 0, s.steps // _BLOCK + 1, reverse=True) as u:
             begin = b.let("begin", u * _BLOCK)
-            finish = b.let("finish", minimum(begin + _BLOCK, steps))
-            b.assign(behind, behind + _share_exponent(b, beta_b, beta_y, (finish % 2) * row, L + 1))
+            finish = b.let("finish", minimum(begin + _BLOCK, s.steps))
+            b.assign(behind, behind + _share_exponent(b, beta_b, beta_y, (finish % 2) * s.row, s.L + 1))
             with b.loop("t", begin, finish, reverse=True) as t:
-                now, then = b.let("now", t * row), b.let("then", (t + 1) * row)
-                here, there = b.let("here", (t % 2) * row), b.let("there", ((t + 1) % 2) * row)
-                silence = wide.named(b, "silence", emitted[now])
-                shift = b.let("shift", cast(shared[(t + 1) // _BLOCK] + behind - exponent, dtype))
-                with b.vector("k", 0, L + 1) as k:
+                now, then = b.let("now", t * s.row), b.let("then", (t + 1) * s.row)
+                here, there = b.let("here", (t % 2) * s.row), b.let("there", ((t + 1) % 2) * s.row)
+                silence = wide.named(b, "silence", self.emitted[now])
+                shift = b.let("shift", cast(self.shared[(t + 1) // _BLOCK] + behind - exponent, self.dtype))
+                with b.vector("k", 0, s.L + 1) as k:
                     next_y = wide.named(b, "next_y", beta_y[there + k + 1])
                     next_b = wide.named(b, "next_b", beta_b[there + k + 1])
                     stay_y = wide.named(b, "stay_y", beta_y[there + k])
                     from_b = wide.named(b, "from_b", beta_b[there + k] + stay_y)
-                    ways = (next_b + next_y).where(skips[k + 1] > 0.0, next_b) + stay_y
+                    ways = (next_b + next_y).where(self.skips[k + 1] > 0.0, next_b) + stay_y
                     from_y = wide.named(b, "from_y", ways)
-                    share_b[now + k] = _share(alpha_b[then + k], from_b, shift)
-                    share_y[now + k] = _share(alpha_y[then + k + 1], from_y, shift)
+                    self.share_b[now + k] = _share(self.alpha_b[then + k], from_b, shift)
+                    self.share_y[now + k] = _share(self.alpha_y[then + k + 1], from_y, shift)
                     beta_b[here + k] = wide.named(b, "to_b", from_b.times(silence))
-                    beta_y[here + k] = wide.named(b, "to_y", from_y.times(emitted[now + k + 1]))
+                    beta_y[here + k] = wide.named(b, "to_y", from_y.times(self.emitted[now + k + 1]))
 
-        with b.loop("t", 0, steps) as t:
-            now = b.let("now", t * row)
+    def rows(self, s: _Sample) -> None:
+        """The posterior of each frame, over its own sum, and softmax - posterior."""
+        b, dtype, posterior, gradient = self.b, self.dtype, self.posterior, self.gradient
+        with b.loop("t", 0, s.steps) as t:
+            now = b.let("now", t * s.row)
             silent, spoken = (b.var(name, const(0.0, dtype)) for name in ("silent", "spoken"))
-            with b.vector("k", 0, L + 1) as k:
-                b.accumulate(silent, "sum", share_b[now + k])
-                b.accumulate(spoken, "sum", share_y[now + k])
+            with b.vector("k", 0, s.L + 1) as k:
+                b.accumulate(silent, "sum", self.share_b[now + k])
+                b.accumulate(spoken, "sum", self.share_y[now + k])
             every = b.let("every", silent + spoken)  # 1 but for rounding
             possible = b.let("possible", every > 0.0)
             scale = b.let("scale", select(possible, const(1.0, dtype) / every, math.nan))
-            with b.vector("c", 0, C) as c:
-                posterior[t, n, c] = select(possible, const(0.0, dtype), math.nan)
-            posterior[t, n, blank_class] = silent * scale
-            if gradient is not None and inverse is not None:
-                factor = b.let("factor", select(possible, inverse[t], math.nan))
-                with b.vector("c", 0, C) as c:
-                    gradient[t, n, c] = gradient[t, n, c] * factor
-                gradient[t, n, blank_class] = gradient[t, n, blank_class] - silent * scale
-            with b.loop("k", 0, L) as k:
-                symbol, share = b.let("symbol", symbols[k + 1]), b.let("share", share_y[now + k] * scale)
-                posterior[t, n, symbol] = posterior[t, n, symbol] + share
-                if gradient is not None:
-                    gradient[t, n, symbol] = gradient[t, n, symbol] - share
-        with b.loop("t", steps, T) as t, b.vector("c", 0, C) as c:
-            rest = b.let("rest", select(t < frames, const(math.nan, dtype), 0.0))
-            posterior[t, n, c] = rest
+            with b.vector("c", 0, self.C) as c:
+                posterior[t, s.n, c] = select(possible, const(0.0, dtype), math.nan)
+            posterior[t, s.n, self.blank] = silent * scale
             if gradient is not None:
-                gradient[t, n, c] = rest
-    return b.nest()
+                factor = b.let("factor", select(possible, self.inverse[t], math.nan))
+                with b.vector("c", 0, self.C) as c:
+                    gradient[t, s.n, c] = gradient[t, s.n, c] * factor
+                gradient[t, s.n, self.blank] = gradient[t, s.n, self.blank] - silent * scale
+            with b.loop("k", 0, s.L) as k:
+                symbol, share = b.let("symbol", self.symbols[k + 1]), b.let("share", self.share_y[now + k] * scale)
+                posterior[t, s.n, symbol] = posterior[t, s.n, symbol] + share
+                if gradient is not None:
+                    gradient[t, s.n, symbol] = gradient[t, s.n, symbol] - share
+        with b.loop("t", s.steps, self.T) as t, b.vector("c", 0, self.C) as c:
+            rest = b.let("rest", select(t < s.frames, const(math.nan, dtype), 0.0))
+            posterior[t, s.n, c] = rest
+            if gradient is not None:
+                gradient[t, s.n, c] = rest
 
 
 def _checked_lengths(
