@@ -23,7 +23,7 @@ REASONS: dict[str, str] = {
          "dygraph.CrossEntropyLoss", "dygraph.NLLLoss", "losses.softmax_focal_loss", "losses.poly1_cross_entropy",
          "losses.generalized_cross_entropy", "losses.capped_cross_entropy", "losses.distillation_loss with labels",
          "losses.arcface_loss", "losses.cosface_loss", "layers.sigmoid_cross_entropy_with_logits normalize"), DIVISOR),
-    "nn.functional.multilabel_margin_loss": "three walks over pairs of classes: sums over one side wait for those over the other",
+    "nn.functional.multilabel_margin_loss": "three walks over pairs of classes: one side's sums need the other's",
     "layers.npair_loss": PAIRS,
     "layers.dice_loss": "the gradient divides by sums over all of a sample, too large to stay in the cache",
     "layers.center_loss": "centres are gathered and what moves them is summed by kernels of their own",
@@ -74,7 +74,8 @@ cache holds it: then only the first pass over a row reads memory. *Every pass* i
 cache. Partial results count, and so do operands and results of calls between kernels; a picked element counts as
 itself. `explain` shows these numbers for any program; `graphloss/inspect/traffic.py` says how they are counted.
 
-Each row is float32 and of the shapes that it names; the gradients are by the inputs in *by*.
+Losses of sequences and of sampled or clustered classes are loop nests, and not here. Each row is float32 and of the
+shapes that it names; the gradients are by the inputs in *by*.
 `python -m tests.schedule.fusion > docs/fusion.md` prints this page anew.
 
 | Loss | Inputs | By | Kernels | Moved | Ideal | Ratio | Every pass | Why not less |
