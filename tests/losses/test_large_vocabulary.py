@@ -131,9 +131,8 @@ def test_the_gradient_of_a_table_is_one_scatter_add(name: str) -> None:
 
 @pytest.mark.parametrize("runner", RUNNERS)
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("bad", [K, -1])
-def test_a_target_out_of_range_is_named(bad: int, name: str, runner: str) -> None:
-    rows, loss = LOSSES[name]
+def test_a_target_out_of_range_is_named(name: str, runner: str) -> None:
+    bad, (rows, loss) = K, LOSSES[name]
     given = arrays(rows=rows) | {"y": np.array([0, 1, bad, 0, 99, 0])}
     with pytest.raises(LabelError, match=rf"row 2: .* = {bad} is out of range"):
         RUNNERS[runner](loss, given, ())

@@ -39,7 +39,7 @@ def terms(s: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("runner", RUNNERS)
-@pytest.mark.parametrize("q", [1e-8, 1e-3, 0.5, 1.0, 10.0])
+@pytest.mark.parametrize("q", [1e-8, 0.5, 10.0])
 def test_terms_keep_their_digits(q: float, runner: str, dtype: str) -> None:
     """A row per score; class 0 is true, class 1 drawn, both of the row's score."""
     n = len(SCORES)
@@ -85,7 +85,7 @@ def test_huge_scores_are_finite(size: float, dtype: str) -> None:
 # --- against the formula in NumPy, several true classes, weights
 
 
-@pytest.mark.parametrize("mode", ["eager", "compiled", "free batch"])
+@pytest.mark.parametrize("mode", ["eager", "free batch"])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("sampler", ["uniform", "log_uniform", "custom_dist"])
 def test_the_formula(sampler: str, bias: bool, mode: str) -> None:

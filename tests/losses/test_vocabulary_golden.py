@@ -13,7 +13,7 @@ from tests.losses.runners import RUNNERS
 from tests.losses.vocabulary_runs import Run, eager, first, numbers, program
 
 TOLERANCE = {"float64": 1e-7, "float32": 1e-5}
-MODES = ("eager", "compiled", "free batch")
+MODES = ("eager", "free batch")
 
 
 def inputs(key: str, dtype: str) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def test_draws_without_repetition() -> None:
 
 
 def test_the_first_draw_without_repetition_is_log_uniform_the_second_conditional() -> None:
-    p, n = log_uniform(4), 4000
+    p, n = log_uniform(4), 2000
     with using(NumpyMode()):
         pairs = [ops.sample_log_uniform_unique(2, 4, seed)[0].array for seed in range(1, n + 1)]
     both = np.zeros((4, 4))
