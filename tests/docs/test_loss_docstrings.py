@@ -10,7 +10,7 @@ FLUID = [
     "bpr_loss", "center_loss", "cos_sim", "cross_entropy", "dice_loss", "huber_loss", "kldiv_loss", "l2_normalize",
     "label_smooth", "log_loss", "margin_rank_loss", "mse_loss", "npair_loss", "rank_loss",
     "sigmoid_cross_entropy_with_logits", "sigmoid_focal_loss", "smooth_l1", "softmax_with_cross_entropy",
-    "square_error_cost", "teacher_student_sigmoid_loss",
+    "square_error_cost", "teacher_student_sigmoid_loss", "hsigmoid", "nce", "sampled_softmax_with_cross_entropy",
 ]  # fmt: skip
 TORCH = [
     n for n in gl.nn.functional.__all__
