@@ -66,7 +66,15 @@ class Explanation:
         return self.code.loaded.assembly() if self.code.loaded else ""
 
     def __str__(self) -> str:
-        return "\n".join([*self._rules(), "", *self._steps(), "", *self._seconds()])
+        return "\n".join([*self._rules(), "", *self._before(), *self._steps(), "", *self._seconds()])
+
+    def _before(self) -> list[str]:
+        """What runs first, where sizes of the rest depend on it."""
+        if self.code.before is None:
+            return []
+        first = Explanation(self.code.before.code)
+        between = (f"  host {op.type}, which binds sizes of the rest" for op in self.code.before.cut.between)
+        return ["run first:", *first._before(), *first._steps(), *between, "then:"]
 
     def _rules(self) -> list[str]:
         records = list(self.code.trace)

@@ -131,7 +131,10 @@ def test_it_prints_parses_and_explains() -> None:
     given = arrays([0, 2, 3])
     (value,) = gl.Executor(gl.CPUPlace()).run(again, feed=given, fetch_list=[loss.name])
     np.testing.assert_allclose(value, reference(**given)[0], rtol=1e-12)
-    assert "rows_where" in explain(main, [loss]).after()
+    explanation = explain(main, [loss])
+    assert "rows_where" in explanation.after()
+    assert "run first:\nkernels: " in str(explanation)
+    assert "  host rows_where, which binds sizes of the rest\nthen:\nkernels: " in str(explanation)
     assert measured(main.snapshot([y])) is None
 
 
