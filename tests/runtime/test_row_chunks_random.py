@@ -1,4 +1,4 @@
-"""Random programs of matrix products, row-wise and other ops: in chunks of a row or two they are what they are whole."""
+"""Random programs of matrix products and other ops: in chunks of a row or two they are what they are whole."""
 
 from __future__ import annotations
 
