@@ -1,19 +1,18 @@
 """Reverse accumulation over a list of applied ops: for the differentiate pass and for the eager tape.
 
-It is select-aware. A cotangent may carry a predicate: it is its value where the predicate holds and 0 elsewhere,
-whatever its value
-says there. `where` gives its two operands such cotangents without computing anything; products, quotients and moves of
-axes hand
-the predicate on; a sum, a matrix product or anything else first selects. So an untaken branch contributes exactly 0,
-even where
-the derivative of what was not taken is inf or NaN, and a cotangent is selected at most where it is summed and at its
-end.
+It is select-aware. A cotangent may carry predicates: it is its value where all of them hold and 0 elsewhere, whatever
+its value says there. `where` gives its two operands such cotangents without computing anything; products, quotients and
+moves of axes hand predicates on, and a sum of two those that they share; a reduction, a matrix product or anything else
+first selects. So an untaken branch contributes exactly 0, even where the derivative of what was not taken is inf or
+NaN, and a cotangent is selected at most where it is summed and at its end. Rows that were selected stay known as such:
+the next factor may be NaN there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Final
 
 from graphloss import dtypes, ops
@@ -41,23 +40,29 @@ class Applied:
 
 
 class Masked(Tensor):
-    """`value` where `predicate` holds (broadcast to it), 0 elsewhere."""
+    """`value` where all predicates hold (each broadcast to it), 0 elsewhere; where one of `held` does not, it is 0
+    already."""
 
-    __slots__ = ("_selected", "predicate", "value")
+    __slots__ = ("_selected", "held", "pending", "value")
 
-    def __init__(self, value: Tensor, predicate: Tensor) -> None:
+    def __init__(self, value: Tensor, pending: Iterable[Tensor], held: Iterable[Tensor] = ()) -> None:
         self.value = value
-        self.predicate = predicate
+        self.pending = tuple(pending)
+        self.held = tuple(held)
         self._selected: Tensor | None = None
 
     @property
     def type(self) -> TensorType:
         return self.value.type
 
+    @property
+    def predicates(self) -> tuple[Tensor, ...]:
+        return self.pending + self.held
+
     def select(self) -> Tensor:
         """The plain tensor, built once."""
         if self._selected is None:
-            self._selected = ops.where(self.predicate, self.value, 0.0)
+            self._selected = _selected(self.value, self.pending)
         return self._selected
 
 
@@ -72,8 +77,7 @@ class CotangentMode:
     def __init__(self, inner: Mode) -> None:
         self.inner = inner
         self._zeros: dict[Hashable, Tensor] = {}
-        self._both: dict[tuple[Hashable, Hashable], tuple[Tensor, Tensor, Tensor]] = {}
-        self._moves: dict[Hashable, tuple[Tensor, Tensor]] = {}  # the operand stays alive with its result, as above
+        self._moves: dict[Hashable, tuple[Tensor, Tensor]] = {}  # the operand stays alive: eager keys are addresses
 
     def apply(self, op: OpDef, inputs: Sequence[Tensor], attrs: Mapping[str, object]) -> tuple[Tensor, ...]:
         with using(self.inner):
@@ -92,12 +96,12 @@ class CotangentMode:
             return None
         if key_of(y) in self._zeros:
             if _fits(condition.type, x.type):
-                return self._under(x, condition)
-            return Masked(ops.where(condition, x.value, y), x.predicate) if isinstance(x, Masked) else None
+                return _under(x, condition)
+            return Masked(ops.where(condition, x.value, y), x.pending, x.held) if isinstance(x, Masked) else None
         if key_of(x) in self._zeros:
             if _fits(condition.type, y.type):
-                return self._under(y, ops.logical_not(condition))
-            return Masked(ops.where(condition, x, y.value), y.predicate) if isinstance(y, Masked) else None
+                return _under(y, ops.logical_not(condition))
+            return Masked(ops.where(condition, x, y.value), y.pending, y.held) if isinstance(y, Masked) else None
         return None
 
     def _hand_on(self, op: OpDef, inputs: Sequence[Tensor], attrs: Mapping[str, object]) -> Tensor | None:
@@ -106,30 +110,38 @@ class CotangentMode:
             return None
         first, raw = masked[0], tuple(x.value if isinstance(x, Masked) else x for x in inputs)
 
-        def result(predicate: Tensor) -> Tensor:
-            return Masked(self.inner.apply(op, raw, attrs)[0], predicate)
+        def result(moved: Callable[[Tensor], Tensor] = lambda predicate: predicate) -> Tensor:
+            value = self.inner.apply(op, raw, attrs)[0]
+            return Masked(value, map(moved, first.pending), map(moved, first.held))
 
         if op.name in _UNARY:
-            return result(first.predicate)
-        if op.name == "broadcast_to" and first.predicate.type.rank <= first.type.rank:
-            return result(first.predicate)
-        if op.name == "mul":
-            return result(first.predicate if len(masked) == 1 else self._and(masked[0].predicate, masked[1].predicate))
-        if op.name == "div" and not isinstance(inputs[1], Masked):
-            return result(first.predicate)
-        if op.name in ("add", "sub") and len(masked) == 2 and key_of(first.predicate) == key_of(masked[1].predicate):
-            return result(first.predicate)
+            return result()
+        if op.name == "broadcast_to" and all(p.type.rank <= first.type.rank for p in first.predicates):
+            return result()
+        if op.name == "mul" or (op.name == "div" and not isinstance(inputs[1], Masked)):
+            # what was selected before is no longer: the other factor may be NaN there
+            predicates = _union(*(p for x in masked for p in x.predicates))
+            return Masked(self.inner.apply(op, raw, attrs)[0], predicates)
+        if op.name in ("add", "sub") and len(masked) == 2:
+            return self._both(op, masked[0], masked[1], attrs)
+        rank = first.type.rank
         if op.name in _MOVES:
-            return result(self._moved(op, _padded(first.predicate, first.type.rank), attrs))
+            return result(lambda p: self._moved(op, _padded(p, rank), attrs))
+        if op.name == "slice":
+            return result(lambda p: self._moved(op, _padded(p, rank), _sliced(p, first.type, attrs)))
         if op.name == "place":
-            axis, rank = attrs["axis"], first.type.rank
+            axis = attrs["axis"]
             assert isinstance(axis, int)
             beside = {"axes": (rules.axis_of(axis, rank + 1),)}
-            return result(self._moved(get("unsqueeze"), _padded(first.predicate, rank), beside))
-        if op.name == "reshape" and first.predicate.type.shape == first.type.shape:
-            return result(self.inner.apply(op, (first.predicate,), attrs)[0])
+            return result(lambda p: self._moved(get("unsqueeze"), _padded(p, rank), beside))
+        if op.name == "reshape" and all(p.type.shape == first.type.shape for p in first.predicates):
+            return result(lambda p: self._moved(op, p, attrs))
         if op.name == "reduce_sum":
             return self._sum(op, first, attrs)
+        if op.name == "matmul" and inputs[0] is first and not attrs["transpose_x"] and rank > 1:
+            # the rows of the first operand are those of the product, each for itself
+            rows = [p for p in first.predicates if p.type.rank and p.type.shape[-1] == 1]
+            return Masked(self.inner.apply(op, tuple(map(plain, inputs)), attrs)[0], (), rows) if rows else None
         return None
 
     def _moved(self, op: OpDef, predicate: Tensor, attrs: Mapping[str, object]) -> Tensor:
@@ -139,34 +151,65 @@ class CotangentMode:
             self._moves[key] = (self.inner.apply(op, (predicate,), attrs)[0], predicate)
         return self._moves[key][0]
 
+    def _both(self, op: OpDef, a: Masked, b: Masked, attrs: Mapping[str, object]) -> Tensor | None:
+        """A sum or difference, under the predicates that both have; each is selected by what is its own."""
+        keys = {key_of(p) for p in a.predicates} & {key_of(p) for p in b.predicates}
+        if not keys:
+            return None
+        values = [_selected(x.value, [p for p in x.pending if key_of(p) not in keys]) for x in (a, b)]
+        pending = _union(*(p for x in (a, b) for p in x.pending if key_of(p) in keys))
+        rest = keys - {key_of(p) for p in pending}
+        held = [p for p in a.held if key_of(p) in rest]
+        return Masked(self.inner.apply(op, values, attrs)[0], pending, held)
+
     def _sum(self, op: OpDef, x: Masked, attrs: Mapping[str, object]) -> Tensor:
-        """Hands the predicate on where it is the same along the axes summed; else selects, then sums."""
+        """Hands on the predicates that are the same along the axes summed; by the others it selects, then sums."""
         rank = x.type.rank
         axes, keepdims = attrs["axes"], attrs["keepdims"]
         assert axes is None or isinstance(axes, tuple)
         gone = {a % rank for a in axes} if axes is not None else set(range(rank))
-        lead = rank - x.predicate.type.rank
-        shape = (1,) * lead + x.predicate.type.shape
-        if any(shape[a] != 1 for a in gone) or len(gone) == rank:
-            return self.inner.apply(op, (x.select(),), attrs)[0]
-        total = self.inner.apply(op, (x.value,), attrs)[0]
-        if keepdims:
-            return Masked(total, x.predicate)
-        predicate = _padded(x.predicate, rank)
-        return Masked(total, ops.squeeze(predicate, tuple(sorted(gone))) if gone else predicate)
 
-    def _under(self, x: Tensor, condition: Tensor) -> Tensor:
-        if isinstance(x, Masked):
-            return Masked(x.value, self._and(x.predicate, condition))
-        return Masked(x, condition)
+        def constant(p: Tensor) -> bool:
+            shape = (1,) * (rank - p.type.rank) + p.type.shape
+            return len(gone) < rank and all(shape[a] == 1 for a in gone)
 
-    def _and(self, a: Tensor, b: Tensor) -> Tensor:
-        if key_of(a) == key_of(b):
-            return a
-        pair = (key_of(a), key_of(b))
-        if pair not in self._both:
-            self._both[pair] = (ops.logical_and(a, b), a, b)  # the operands stay alive: eager keys are addresses
-        return self._both[pair][0]
+        def moved(p: Tensor) -> Tensor:
+            if keepdims or not gone:
+                return p
+            return self._moved(get("squeeze"), _padded(p, rank), {"axes": tuple(sorted(gone))})
+
+        value = _selected(x.value, [p for p in x.pending if not constant(p)])
+        total = self.inner.apply(op, (value,), attrs)[0]
+        pending, held = ([moved(p) for p in ps if constant(p)] for ps in (x.pending, x.held))
+        return Masked(total, pending, held) if pending or held else total
+
+
+def _under(x: Tensor, condition: Tensor) -> Masked:
+    if isinstance(x, Masked):
+        pending = _union(*x.pending, condition)
+        return Masked(x.value, pending, [p for p in x.held if key_of(p) != key_of(condition)])
+    return Masked(x, (condition,))
+
+
+def _union(*predicates: Tensor) -> tuple[Tensor, ...]:
+    """Each once."""
+    return tuple({key_of(p): p for p in predicates}.values())
+
+
+def _selected(value: Tensor, predicates: Sequence[Tensor]) -> Tensor:
+    return ops.where(reduce(ops.logical_and, predicates), value, 0.0) if predicates else value
+
+
+def _sliced(predicate: Tensor, x: TensorType, attrs: Mapping[str, object]) -> dict[str, object]:
+    """The attributes of a slice of `x`, for a predicate with some axes of 1 that are broadcast to it."""
+    shape = (1,) * (x.rank - predicate.type.rank) + predicate.type.shape
+    wide = [a == b for a, b in zip(shape, x.shape, strict=True)]
+    found = {}
+    for name, rest in (("starts", 0), ("sizes", 1), ("steps", 1)):
+        given = attrs[name]
+        assert isinstance(given, tuple)
+        found[name] = tuple(n if w else rest for n, w in zip(given, wide, strict=True))
+    return {**attrs, **found}
 
 
 def _fits(condition: TensorType, x: TensorType) -> bool:
