@@ -146,6 +146,9 @@ SPELLINGS: tuple[Spelling, ...] = (
     labelled("lse minus pick", lambda x, y: ops.log(ops.reduce_sum(ops.exp(x), 1)) - ops.pick(x, y)),
     labelled("minus log of exp over sum", lambda x,
         y: -ops.log(ops.exp(ops.pick(x, y)) / ops.reduce_sum(ops.exp(x), 1))),
+    labelled("log(1 - softmax)", lambda x, y: -ops.pick(ops.log(1.0 - ops.softmax(x)), y)),
+    labelled("log(1 - picked softmax)", lambda x, y: -ops.log(1.0 - ops.pick(softmax(x), y))),
+    labelled("one-hot BCE of a softmax", lambda x, y: ops.reduce_sum(bce(ops.softmax(x), hot(y, x)), 1)),
     Spelling(
         "contrast of two tensors", {"x": LINE, "z": ROW}, {"x": np.array([1e4, -1e4 + 3, 2.5], np.float32), "z": NEAR},
         lambda x, z: -ops.log(ops.exp(x) / ops.reduce_sum(ops.exp(z), 1)),
