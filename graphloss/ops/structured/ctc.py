@@ -47,7 +47,7 @@ def _infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType
     least = blank + 1 if blank >= 0 else -blank
     if isinstance(classes, int) and classes < least:
         raise AttrError("the blank is none of the classes", f"an index in [{-classes}, {classes})", blank)
-    equations.equal(dims.maximum(classes, least), classes, "ctc, the blank is one of the classes")
+    equations.equal(classes, dims.maximum(classes, least), "ctc, the blank is one of the classes")
     return TensorType(scores.dtype, (batch,)), scores
 
 
