@@ -28,8 +28,9 @@ COLUMN_KINDS: Final = ("sum", "max", "min")
 # Such a row has at most so many elements, and is worth it from so many rows on.
 COLUMNS_WIDE: Final = 8192
 COLUMNS_LONG: Final = 512
-# Elements that are worth a chunk.
+# Elements that are worth a chunk, and chunks that are worth having threads.
 SEGMENT: Final = 4096
+SEGMENTS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Staged:
     segment: dict[int, frozenset[int]] = field(
         default_factory=dict
     )  # of those in column: one result per chunk, sums over
+    split: bool = False
     segments: bool = True
     rank: dict[int, int] = field(default_factory=dict)  # atoms in the order of the memory that is read and written
     host_level: dict[int, int] = field(default_factory=dict)  # by position in order
@@ -72,7 +74,7 @@ class Staged:
 def stage(lowered: Lowered, *, split: bool = False, segments: bool = True) -> Staged:
     """Places every value. With `split`, reductions over several atoms are always done one atom at a time; without
     `segments`, a reduction of row values has a kernel of its own."""
-    staged = Staged(lowered, _regular(lowered, split), segments=segments)
+    staged = Staged(lowered, _regular(lowered, split), split=split, segments=segments)
     _ranks(staged)
     _levels(staged)
     return staged
@@ -301,7 +303,7 @@ def _in_columns(s: Staged, v: Reduction, over: frozenset[int]) -> bool:
     result.
     """
     kept = s.atoms[v.id]
-    if v.kind not in COLUMN_KINDS or not all(a in s.rank for a in over | kept):
+    if v.kind not in COLUMN_KINDS or not over | kept <= s.rank.keys() or (s.split and len(kept) > 1):
         return False
     long, wide = (d.product(tuple(s.lowered.atoms.sizes[a] for a in x)) for x in (over, kept))
     if not isinstance(wide, int) or wide > COLUMNS_WIDE or (isinstance(long, int) and long < COLUMNS_LONG):
@@ -319,7 +321,8 @@ def _in_segments(s: Staged, v: Reduction, frame: Frame, below: frozenset[int]) -
     count, size = (d.product(tuple(s.lowered.atoms.sizes[a] for a in x)) for x in (kept, over | frame.row))
     inner = min(s.rank[a] for a in over) > max(s.rank[a] for a in frame.row)
     known = inner or all(isinstance(s.lowered.atoms.sizes[a], int) for a in over)  # no row at all would make no chunk
-    return known and not (isinstance(size, int) and size < SEGMENT) and not (isinstance(count, int) and count < 4)
+    few = (isinstance(size, int) and size < SEGMENT) or (isinstance(count, int) and count < SEGMENTS)
+    return known and not few
 
 
 def _join_users(s: Staged) -> None:

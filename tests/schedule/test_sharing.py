@@ -202,3 +202,11 @@ def test_a_sum_of_one_level_stays_there(rng: np.random.Generator) -> None:
 
     plan = planned(build, {"x": rng.normal(size=(6, 30)).astype("float32")})
     assert [count(k, Total) for k in big(plan)] == [2, 0], "the totals, and the gradient that one of them scales"
+
+
+def test_columns_that_are_no_one_loop(rng: np.random.Generator) -> None:
+    def build() -> list[Tensor]:
+        x, w = data("x", [None, 4, 5]), data("w", [5, 4])
+        return [ops.reduce_sum(x * ops.transpose(w, [1, 0]), 0)]
+
+    planned(build, {"x": rng.normal(size=(6, 4, 5)).astype("float32"), "w": rng.normal(size=(5, 4)).astype("float32")})
