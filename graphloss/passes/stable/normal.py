@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import Final
+
+import numpy as np
 
 from graphloss.ir import dims
 from graphloss.ir.dims import Dim
@@ -99,7 +103,10 @@ def _joined(a: Dim, b: Dim) -> Dim:
 
 
 def _fold_sum(m: Match) -> Result:
-    """(x + c) + d -> x + (c + d), and the same with differences."""
+    """(x + c) + d -> x + (c + d), and the same with differences.
+
+    Only where c + d is a number of the type: 1 + 1e-12 is not, and (1 - p) + 1e-12 is 1e-12 for p = 1.
+    """
     x, y = m.inputs
     last = m.graph.number_of(y.name)
     other, sign = x, 1.0
@@ -108,22 +115,33 @@ def _fold_sum(m: Match) -> Result:
     inner = operand(m.graph, other.name, "add", "sub")
     if last is None or inner is None or other.type.dtype not in ("float32", "float64"):
         return None
-    total = float(last) if m.op.type == "add" else -float(last)
+    second = float(last) if m.op.type == "add" else -float(last)
     a, b = inner.inputs
     c = m.graph.number_of(b)
     if c is not None:
-        base, total = a, total + (float(c) if inner.type == "add" else -float(c))
+        base, first = a, float(c) if inner.type == "add" else -float(c)
     elif (c := m.graph.number_of(a)) is not None:
-        base, total = b, total + float(c)
+        base, first = b, float(c)
         sign = 1.0 if inner.type == "add" else -1.0
     else:
         return None
-    rest = m.graph.value(base)
-    if rest.type != other.type:
+    rest, total = m.graph.value(base), _exact_sum(first, second, other.type.dtype)
+    if rest.type != other.type or total is None:
         return None
     if sign < 0:
         return total - rest
     return rest if total == 0 else as_value(rest + total)
+
+
+def _exact_sum(a: float, b: float, dtype: str) -> float | None:
+    """a + b, both as numbers of `dtype`, if it is one, too."""
+    kind = np.dtype(dtype).type
+    a, b = float(kind(a)), float(kind(b))
+    if not (math.isfinite(a) and math.isfinite(b)):
+        return None
+    total = Fraction(a) + Fraction(b)
+    rounded = float(kind(float(total)))
+    return rounded if math.isfinite(rounded) and Fraction(rounded) == total else None
 
 
 def _gone(m: Match) -> Result:
@@ -237,12 +255,13 @@ RULES: Final = (
         stays=(Example(_X, lambda x: 0.0 * x), Example(_X, lambda x: 1.0 / x), Example(_X, lambda x: x - x)),
     ),
     Rule(
-        name="sum-of-numbers", formula="(x + c) + d -> x + (c + d)", why="one addition fewer; numbers that cancel go",
+        name="sum-of-numbers", formula="(x + c) + d -> x + (c + d) if that is exact",
+        why="one addition fewer; numbers that cancel go",
         numerics="reassociates", roots=("add", "sub"), rewrite=_fold_sum,
         fires=(
             Example(_X, lambda x: (x + 1.5) - 0.5, lambda x: x + 1.0),
             Example(_X, lambda x: 2.0 + (1.0 - x), lambda x: 3.0 - x),
         ),
-        stays=(Example(_XY, lambda x, y: (x + y) + 1.0),),
+        stays=(Example(_XY, lambda x, y: (x + y) + 1.0), Example(_X, lambda x: (1.0 - x) + 1e-12)),
     ),
 )  # fmt: skip
