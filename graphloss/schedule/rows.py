@@ -362,7 +362,8 @@ def _grain(per_row: Dim, multiple: int) -> Dim:
     """Rows per chunk: about CHUNK elements, a multiple of the tile height where a chunk has that many rows."""
     rows = d.maximum(d.floordiv(CHUNK, d.maximum(per_row, 1)), 1)
     if isinstance(rows, int):
-        return rows if rows < multiple else rows // multiple * multiple
+        # a power of two below that, so that kernels on rows of several widths begin chunks at the same rows
+        return rows // multiple * multiple if rows >= multiple else 1 << (rows.bit_length() - 1)
     return rows if multiple == 1 else d.maximum(d.mul(d.floordiv(rows, multiple), multiple), 1)
 
 

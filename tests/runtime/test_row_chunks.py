@@ -19,7 +19,7 @@ from graphloss.schedule.plan import Plan
 
 Array = npt.NDArray[Any]
 Feed = dict[str, Array]
-# Chunks of kernels on rows of 2500 are 13 to 16 rows, so that a few dozen rows make several row chunks.
+# Chunks of kernels on rows of 2500 are 8 or 16 rows, so that a few dozen rows make several row chunks.
 N, C, D = 70, 2500, 6
 CHUNK = 16
 
