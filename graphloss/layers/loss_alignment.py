@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import overload
 
 from graphloss import dtypes, ops
 from graphloss.errors import ArgumentTypeError, AttrError, DtypeError, ShapeError
@@ -85,6 +86,14 @@ def warpctc(
     return ops.unsqueeze(cost, (1,))
 
 
+@overload
+def ctc_greedy_decoder(
+    input: Tensor, blank: int, input_length: None = None, padding_value: int = 0, name: str | None = None
+) -> Tensor: ...
+@overload
+def ctc_greedy_decoder(
+    input: Tensor, blank: int, input_length: Tensor, padding_value: int = 0, name: str | None = None
+) -> tuple[Tensor, Tensor]: ...
 @layer_function
 def ctc_greedy_decoder(
     input: Tensor, blank: int, input_length: Tensor | None = None, padding_value: int = 0, name: str | None = None

@@ -116,10 +116,10 @@ def _samples(rng: np.random.Generator) -> list[Sample]:
 
 register(
     OpDef(
-        "ctc_beam_search", ("log_probs", "input_lengths"), _infer, quiet(lambda x, a: _reference(*x, **a)),
+        "ctc_beam_search", ("log_probs", "input_lengths"), _infer, quiet(lambda x, a: _reference(x[0], x[1], **a)),
         attrs=(AttrSpec("blank", "int", 0), AttrSpec("beam_width", "int"), AttrSpec("top_paths", "int", 1)),
         outputs=("labels", "lengths", "log_p"), vjp=no_gradient, samples=_samples, ulp=8,
-        lower=lambda t, o, a: Host(lambda arrays, shapes: _reference(*arrays, **a)),
+        lower=lambda t, o, a: Host(lambda arrays, shapes: _reference(arrays[0], arrays[1], **a)),
         summary="Labels that a beam search over prefixes finds most probable, best first, -1 behind the end of each;"
         " their lengths and the logarithms of their probabilities, -inf where there are no more labels.",
         source="Graves and Jaitly, Towards end-to-end speech recognition with recurrent neural networks, 2014",
