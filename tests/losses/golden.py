@@ -95,6 +95,10 @@ def torch_cases() -> list[Case]:
             "bce_seed", "mean", lambda raw_output, y: F.binary_cross_entropy_with_logits(raw_output, y),
             {"raw_output": "d mean/d raw_output"},
         ),
+        Case(
+            "bce_seed", "mean", lambda p, y: bce(p, y), {"p": "d mean/dp"}, without=("raw_output",),
+            also={"p": EXAMPLES["bce_seed"]["results"]["sigmoid"]},
+        ),
         Case("bce_w", "mean without weight", lambda p, y: bce(p, y), without=("weight",)),
         Case("bce_edge", "none", lambda p, y: bce(p, y, reduction="none"), {"p": "d sum/dp"}),
     ]  # fmt: skip

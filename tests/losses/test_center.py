@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import graphloss as gl
+from graphloss.losses.center import center, moved_centers
 from tests.losses.golden import EXAMPLES
 
 EXAMPLE = EXAMPLES["center"]
@@ -47,6 +48,25 @@ def test_worked_example(dtype: str, alpha: object) -> None:
         np.testing.assert_allclose(value, want["loss [N,1]"], **tolerance)
         np.testing.assert_allclose(by_x, want["d sum/dinput"], **tolerance)
         np.testing.assert_allclose(centers(), want["centers after (update_center=True)"], **tolerance)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_worked_example_eager(dtype: str) -> None:
+    """The layer asks for a program, where its centers live; its formulas run on eager arrays, too."""
+    tolerance = 1e-7 if dtype == "float64" else 1e-5
+    with gl.dygraph.guard():
+        x, y = (gl.dygraph.to_variable(v) for v in (feed(dtype)["x"], feed()["y"][:, 0]))
+        now = gl.dygraph.to_variable(CENTERS.astype(dtype))
+        x.stop_gradient = False
+        loss, moved = center(x, y, now), moved_centers(x, y, now, EXAMPLE["inputs"]["alpha"])
+        loss.backward()
+        want = EXAMPLE["results"]
+        for got, name in (
+            (loss.numpy()[:, None], "loss [N,1]"), (x.gradient(), "d sum/dinput"),
+            (moved.numpy(), "centers after (update_center=True)"),
+        ):  # fmt: skip
+            assert got.dtype == dtype
+            np.testing.assert_allclose(got, want[name], rtol=tolerance, atol=tolerance)
 
 
 def test_centers_stay_without_update() -> None:

@@ -45,16 +45,18 @@ def test_worked_example(dtype: str, runner: str) -> None:
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_worked_batch(runner: str) -> None:
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_worked_batch(dtype: str, runner: str) -> None:
+    near = 1e-7 if dtype == "float64" else 1e-5
     data = {
-        "x": np.tile(np.array(GIVEN["emission"]), (3, 1, 1)), "y": np.tile(np.array(GIVEN["label"]), (3, 1)),
-        "w": np.array(GIVEN["transition"]), "n": np.array([3, 2, 0]),
+        "x": np.tile(np.array(GIVEN["emission"], dtype), (3, 1, 1)), "y": np.tile(np.array(GIVEN["label"]), (3, 1)),
+        "w": np.array(GIVEN["transition"], dtype), "n": np.array([3, 2, 0]),
     }  # fmt: skip
     value, (dx, dw) = RUNNERS[runner](crf, data, ["x", "w"])
-    np.testing.assert_allclose(value[:, None], PADDED["cost [3,1]"], atol=1e-7)
-    np.testing.assert_allclose(dx[1], PADDED["d sum/demission[1]"], atol=1e-7)
-    assert (dx[2] == 0).all()
-    np.testing.assert_allclose(dw, PADDED["d sum/dtransition"], atol=1e-7)
+    np.testing.assert_allclose(value[:, None], PADDED["cost [3,1]"], atol=near)
+    np.testing.assert_allclose(dx[1], PADDED["d sum/demission[1]"], atol=near)
+    np.testing.assert_array_equal(dx[2], PADDED["d sum/demission[2]"])
+    np.testing.assert_allclose(dw, PADDED["d sum/dtransition"], atol=near)
 
 
 def program(*, lod: bool, decode_label: bool = True) -> tuple[gl.Program, gl.Program, list[gl.Variable]]:
