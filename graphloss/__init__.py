@@ -16,6 +16,7 @@ from graphloss import (
     nn,
     optimizer,
     regularizer,
+    rules,
 )
 from graphloss.data_feeder import DataFeeder
 from graphloss.dygraph import disable_dygraph, enable_dygraph
@@ -111,6 +112,7 @@ __all__ = [
     "program_guard",
     "regularizer",
     "require_version",
+    "rules",
     "save",
     "save_dygraph",
     "scope_guard",

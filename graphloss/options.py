@@ -13,15 +13,26 @@ from __future__ import annotations
 
 import operator
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from graphloss.errors import ArgumentTypeError, AttrError
 
 MAX_THREADS: Final = 1024
 
 _num_threads: int | None = None  # what set_num_threads chose; process wide
+
+
+class RewriteRule(Protocol):
+    """What an option says of a rule; `graphloss.rules.Rule` is one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def numerics(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,12 @@ class CompileOptions:
             what its kernels work on; None takes what suits the sizes. It bounds memory, and changes bits only as matrix
             products and sums over chunks do.
 
+        rules: rewrite rules of your own (`graphloss.rules.Rule`), tried before those that are there, on the program as
+            written and on its derivatives; none with `passes=False`. What they change is compiled anew in each process.
+
+    Raises:
+        ArgumentTypeError, AttrError: an option of the wrong type, or out of its range.
+
     Example:
         >>> CompileOptions(threads=2).threads
         2
@@ -52,12 +69,14 @@ class CompileOptions:
     check_values: bool = False
     cache: bool = True
     row_chunk: int | None = None
+    rules: tuple[RewriteRule, ...] = ()
 
     def __post_init__(self) -> None:
         if self.threads is not None:
             object.__setattr__(self, "threads", _checked_threads(self.threads, "threads"))
         if self.row_chunk is not None:
             object.__setattr__(self, "row_chunk", _checked_int(self.row_chunk, "row_chunk", 2**31))
+        object.__setattr__(self, "rules", _checked_rules(self.rules))
 
     def dump_folder(self) -> Path | None:
         """Where to write the text of each stage, or None."""
@@ -127,6 +146,14 @@ def _threads_of_environment() -> int:
     if hasattr(os, "sched_getaffinity"):
         return min(len(os.sched_getaffinity(0)), MAX_THREADS)
     return min(os.cpu_count() or 1, MAX_THREADS)
+
+
+def _checked_rules(rules: object) -> tuple[RewriteRule, ...]:
+    found = tuple(rules) if isinstance(rules, Iterable) else (rules,)
+    for rule in found:
+        if not hasattr(rule, "name") or not hasattr(rule, "numerics"):
+            raise ArgumentTypeError("rules are graphloss.rules.Rule values", "Rule", type(rule).__name__)
+    return found
 
 
 def _checked_threads(n: object, what: str) -> int:

@@ -28,7 +28,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
         "codegen",
         "runtime",
         "layers nn gluon optimizer initializer regularizer clip param_attr io metrics core framework dygraph inspect "
-        "data_feeder function",
+        "data_feeder function rules",
         "integrations cli",
         "__init__ __main__",
     )

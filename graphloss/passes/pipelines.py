@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
+from graphloss.errors import ArgumentTypeError
 from graphloss.ir.graph import Graph
-from graphloss.options import CompileOptions
+from graphloss.options import CompileOptions, RewriteRule
 from graphloss.passes.algebra import Algebra
 from graphloss.passes.checks import Checks
 from graphloss.passes.cse import Cse
@@ -17,6 +20,7 @@ from graphloss.passes.refine import Refine
 from graphloss.passes.row_updates import RowUpdates
 from graphloss.passes.stabilise import Stabilise
 from graphloss.rewrite.pipeline import Observer, Pass, Repeat, run
+from graphloss.rewrite.rule import Rule
 from graphloss.rewrite.trace import Trace
 
 DEFAULT: Final[tuple[Pass, ...]] = (
@@ -59,9 +63,28 @@ def optimise(
     """`graph` in primitive ops: stabilised, differentiated and simplified, or only lowered where `options.passes`
     is False."""
     passes = LOWER if options is not None and not options.passes else DEFAULT
+    if options is not None and options.passes and options.rules:
+        passes = _with_rules(passes, options.rules)
     if options is not None and options.check_values:
         passes = tuple(Checks(keep=True) if isinstance(p, Checks) else p for p in passes)
     return run(passes, graph, trace, observer)
+
+
+def _with_rules(passes: Iterable[Pass], rules: Iterable[RewriteRule]) -> tuple[Pass, ...]:
+    """The user's rules: on the program in the words it was written in, and first among those of each stabilise."""
+    own = tuple(r for r in rules if isinstance(r, Rule))
+    if wrong := [type(r).__name__ for r in rules if not isinstance(r, Rule)]:
+        raise ArgumentTypeError("rules are graphloss.rules.Rule values", expected="Rule", got=wrong[0])
+    found: list[Pass] = []
+    for p in passes:
+        if isinstance(p, Stabilise):
+            p = replace(p, rules=(*own, *p.rules))
+        elif isinstance(p, Repeat):
+            p = replace(p, passes=_with_rules(p.passes, own))
+        elif isinstance(p, Desugar):
+            found.append(Stabilise("rules", own))
+        found.append(p)
+    return tuple(found)
 
 
 def lower_only(graph: Graph, trace: Trace | None = None, observer: Observer | None = None) -> Graph:

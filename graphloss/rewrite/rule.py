@@ -61,7 +61,7 @@ class Example:
     after: Callable[..., Tensor] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rule:
     """`before` -> `after` (patterns), or `rewrite` at ops of the types in `roots`, which answers None to stay.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from graphloss.errors import ArgumentTypeError, UnsupportedError
 from graphloss.ir.program import Program
 from graphloss.options import CompileOptions
@@ -99,13 +101,7 @@ class CompiledProgram:
 
     def options(self, base: CompileOptions) -> CompileOptions:
         threads = self._execution.num_threads or base.threads
-        return CompileOptions(
-            passes=base.passes and self._build.passes,
-            dump=base.dump,
-            threads=threads,
-            check_values=base.check_values,
-            cache=base.cache,
-        )
+        return replace(base, passes=base.passes and self._build.passes, threads=threads)
 
 
 def _check(strategy: object, kind: type) -> None:

@@ -30,10 +30,11 @@ _OWN_OPS: Final = tuple(all_ops())
 def key(graph: Graph, options: CompileOptions, primitive: bool = False) -> str | None:
     """The key of what is made of `graph`, which may be in `primitive` ops already.
 
-    None where nobody can tell: of an unknown version of this package, or after somebody has defined an op.
+    None where nobody can tell: of an unknown version of this package, after somebody has defined an op, or under rules
+    of the user's own.
     """
     version = sources(*_SOURCES)
-    if version is None or tuple(all_ops()) != _OWN_OPS:
+    if version is None or options.rules or tuple(all_ops()) != _OWN_OPS:
         return None
     return cache_key("\n".join((version, sys.version, repr((options, primitive)), repr(graph))))
 
