@@ -15,6 +15,7 @@ from graphloss.errors import AttrError, LabelError, ShapeError
 from graphloss.ir.opdef import get
 from graphloss.ir.types import TensorType
 from graphloss.ops.interpret import interpret
+from graphloss.options import CompileOptions
 from tests.structured.paths import enumerated
 
 Array = npt.NDArray[Any]
@@ -167,16 +168,12 @@ def test_bits_do_not_depend_on_threads_or_on_what_is_fetched() -> None:
     wide = batch(rng, 50, 70, 12, 9)
     arrays = (wide[0].astype(np.float32), *wide[1:])
     code = Code("float32")
+    code.executor = gl.Executor(options=CompileOptions(threads=1))
     names = ("scores", "labels", "input_lengths", "label_lengths")
     feed = dict(zip(names, arrays, strict=True))
-    before = gl.get_num_threads()
-    try:
-        gl.set_num_threads(1)
-        cost, posterior = code(arrays)
-        gl.set_num_threads(4)
-        again = code(arrays)
-    finally:
-        gl.set_num_threads(before)
+    cost, posterior = code(arrays)
+    code.executor = gl.Executor(options=CompileOptions(threads=2))
+    again = code(arrays)
     (alone,) = code.executor.run(code.main, feed, [code.fetches[0]])
     (only,) = code.executor.run(code.main, feed, [code.fetches[1]])
     assert np.array_equal(cost, again[0]) and np.array_equal(posterior, again[1], equal_nan=True)
