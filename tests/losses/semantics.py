@@ -61,6 +61,7 @@ HALVES = np.full((2, 1, 2), math.log(0.5))  # two frames of a blank and a symbol
 ALIGNED = {"x": HALVES, "y": np.array([[1]]), "t": np.array([2]), "s": np.array([1])}
 TOO_LONG = {**ALIGNED, "y": np.array([[1, 1]]), "s": np.array([2])}  # a repeat needs a blank in between
 NO_GRADIENT = np.zeros((2, 1, 2))
+TREE = {"x": np.zeros((2, 1)), "y": np.array([0, 1]), "w": np.ones((2, 1))}  # one decision for class 0, two for class 1
 FAR = {"x": np.array([-1e4]), "y": np.array([1.0])}
 
 
@@ -76,6 +77,11 @@ QUESTIONS = (
     Question(2, "What shape have Gluon's PoissonNLLLoss and CosineEmbeddingLoss?", (
         Answer("gluon.loss.PoissonNLLLoss()", gluon.PoissonNLLLoss(), COUNTS, 1.0),
         Answer("gluon.loss.CosineEmbeddingLoss()", gluon.CosineEmbeddingLoss(), ANGLE, [[0.0]]),
+    )),
+    Question(3, "What does hierarchical softmax add where a path is shorter than the longest?", (
+        Answer("losses.hierarchical_softmax_loss, labels 0 and 1 of 3 classes",
+               lambda x, y, w: gl.losses.hierarchical_softmax_loss(x, y, w, reduction="none"), TREE,
+               [math.log(2), 2 * math.log(2)], [[-0.5], [1.0]]),
     )),
     Question(4, "What is the gradient of an ignored row?", (
         Answer("layers.softmax_with_cross_entropy", unreduced(layers.softmax_with_cross_entropy), IGNORED,
