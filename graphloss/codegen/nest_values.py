@@ -144,7 +144,19 @@ class NestValues:
             return self.names[e.name]
         if isinstance(e, Load):
             return self.load(e)
+        product = next((a for a in e.args if isinstance(a, Apply) and a.fn == "mul"), None)
+        if e.fn == "add" and product is not None and dtypes.is_float(e.dtype):
+            rest = e.args[1] if product is e.args[0] else e.args[0]
+            return self.multiply_add([self.value(a) for a in (*product.args, rest)])
         return self.apply(e, [self.value(a) for a in e.args])
+
+    def multiply_add(self, args: list[Value]) -> Value:
+        """a·b + c, rounded once where the target can."""
+        dtype = args[2].dtype
+        scalars = [a.scalar for a in args if a.scalar is not None]
+        if len(scalars) == len(args):
+            return Value(dtype, scalar=self.one.fma(*scalars))
+        return Value(dtype, vector=self.lanes.fma(*(self.vector(a) for a in args)))
 
     def apply(self, e: Apply, args: list[Value]) -> Value:
         source = e.args[-1].dtype

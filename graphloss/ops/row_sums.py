@@ -24,27 +24,25 @@ def sums_of_rows(dtype: str, index_dtype: str) -> Nest:
     index, updates = b.input("index", index_dtype, (N,)), b.input("updates", dtype, (N, D))
     out = b.output("out", dtype, (K, D))
     rows = (K + (PARTS - 1)) // PARTS
-    start, order = b.scratch("start", "int64", (rows + 1,)), b.scratch("order", "int64", (N,))
+    start, order = b.scratch("start", "int64", (rows + 2,)), b.scratch("order", "int64", (N,))
     kept = b.scratch("kept", "int64", (N,))  # an index is read once, since a feed may change meanwhile
     held = "float64" if dtypes.is_float(dtype) else dtype
     with b.parallel("part", b.number(PARTS, "int64")) as part:
         low = b.let("low", minimum(part * rows, K))
         count = b.let("count", minimum(rows, K - low))
-        with b.vector("r", 0, rows + 1) as r:
+        with b.vector("r", 0, rows + 2) as r:
             start[r] = 0
-        with b.loop("i", 0, N) as i:
+        with b.loop("i", 0, N) as i:  # the updates of other parts are counted behind those of the last row: no branch
             row = b.let("row", _checked(b, index, i, K) - low)
-            kept[i] = row
-            mine = b.let("mine", (row >= 0) & (row < count))
-            start.store(row + 1, start.load(row + 1, mine) + 1, mine)
+            place = b.let("bucket", select((row >= 0) & (row < count), row, count))
+            kept[i] = place
+            start[place + 1] = start[place + 1] + 1
         with b.loop("r", 0, count) as r:
             start[r + 1] = start[r + 1] + start[r]
         with b.loop("i", 0, N) as i:  # afterwards start[r] is where the updates of row r end
-            row = b.let("row", kept[i])
-            mine = b.let("mine", (row >= 0) & (row < count))
-            place = b.let("place", start.load(row, mine))
-            order.store(place, i, mine)
-            start.store(row, place + 1, mine)
+            place = b.let("place", start[kept[i]])
+            order[place] = i
+            start[kept[i]] = place + 1
         with b.loop("r", 0, count) as r:
             first, last = b.let("first", start.load(r - 1, r > 0)), b.let("last", start[r])
             with b.vector("d", 0, D) as d:

@@ -12,14 +12,14 @@ from graphloss import ops
 from graphloss.ir.dims import Equations
 from graphloss.ir.forms import Loops
 from graphloss.ir.loop_builder import Handle, NestBuilder
-from graphloss.ir.loops import Expr, Nest, Size, Use, cast, const, equal, exp, log, select
+from graphloss.ir.loops import Expr, Nest, Size, Use, cast, const, select
 from graphloss.ir.opdef import Array, Attrs, OpDef, Sample, Types, register
 from graphloss.ir.tensor import Tensor, apply
 from graphloss.ir.types import TensorType
 from graphloss.ops.check import range_error
 from graphloss.ops.define import quiet
-from graphloss.ops.structured import chain
-from graphloss.ops.structured.chain import ONCE, Pairs, Rows, finite
+from graphloss.ops.structured import chain, crf_logarithms, crf_products
+from graphloss.ops.structured.chain import ONCE, Rows
 
 INPUTS: Final = ("emission", "transition", "start", "end", "label", "offsets", "length")
 _RANKS: Final = (2, 2, 1, 1, 1, 1, 1)
@@ -42,24 +42,21 @@ def _lower(types: Types, outputs: Types, attrs: Attrs) -> Loops:
 
 @lru_cache(maxsize=16)
 def nest(dtypes: tuple[str, ...]) -> Nest:
-    """Logarithms are in float64, and less their maximum per step; products and exponentials are in the dtype.
-
-    alpha[r, j] is the weight of all ways to tag j in row r, beta[j] that of all ways on from there.
-    """
+    """By products of exponentials; again, in logarithms, where weights are too far apart for them."""
     b = NestBuilder("linear_chain_crf")
     B, R, K = b.sizes("B", "R", "K")
     shapes: tuple[tuple[Expr, ...], ...] = ((R, K), (K, K), (K,), (K,), (R,), (B + 1,), (B,))
     given = [b.input(name, d, shape) for name, d, shape in zip(INPUTS, dtypes, shapes, strict=True)]
-    transition, offsets, length = given[1], given[5], given[6]
+    transition, end, offsets, length = given[1], given[3], given[5], given[6]
     dtype = dtypes[0]
     cost = b.output("cost", dtype, (B,))
     d_emission = b.output("d_emission", dtype, (R, K))
     d_transition = b.output("d_transition", dtype, (B, K, K))
     d_start, d_end = b.output("d_start", dtype, (B, K)), b.output("d_end", dtype, (B, K))
     sequence = b.output("sequence", "int64", (R,))
-    alpha = b.shared("alpha", "float64", (R, K))
     tags = b.shared("tags", "int64", (R,))
-    p = chain.pairs(b, transition, K, dtype)
+    products, p = crf_products.products(b, R, K, dtype), chain.pairs(b, transition, K, dtype)
+    alpha = products.forward  # of what is done again nothing else is left
     space = (
         b.scratch("last", "float64", (K,)),
         b.scratch("following", "float64", (K,)),
@@ -70,12 +67,35 @@ def nest(dtypes: tuple[str, ...]) -> Nest:
         with b.vector("r", rows.begin, rows.end) as r:
             sequence[r] = n
         stop = b.let("stop", rows.begin + rows.length)
-        chain.prepare(b, p)
         score = _score(b, given, tags, rows, stop, K)
-        log_z = _forward(b, p, given, alpha, space, rows, stop)
+        crf_products.prepare(b, products, transition)
+        found, factor, lost = crf_products.forward(b, products, given, rows, stop)
+        log_z, again = b.var("log_z", found), b.let("again", select(lost, ONCE, 0))
+        with b.loop("once", 0, again):
+            chain.prepare(b, p)
+            b.assign(log_z, crf_logarithms.forward(b, p, given, alpha, space, rows, stop))
         cost[n] = select(rows.length > 0, cast(log_z - score, dtype), 0.0)
-        _backward(b, p, given, alpha, tags, (d_emission, d_transition, d_start, d_end), space, n, rows, stop)
+        crf_products.backward(b, products, end, d_emission, d_transition, n, rows, stop, factor, lost)
+        with b.loop("once", 0, again):
+            crf_logarithms.backward(b, p, given, alpha, d_emission, d_transition, space, n, rows, stop)
+        _less_the_path(b, tags, (d_emission, d_transition, d_start, d_end), n, rows, stop, K)
     return b.nest()
+
+
+def _less_the_path(b: NestBuilder, tags: Handle, out: Sequence[Handle], n: Use, rows: Rows, stop: Use, K: Size) -> None:
+    """Gradients, of the probabilities: less what the labels tell."""
+    d_emission, d_transition, d_start, d_end = out
+    with b.loop("r", rows.begin, stop) as r:
+        tag = b.let("tag", tags[r])
+        d_emission[r, tag] = d_emission[r, tag] - 1.0
+    with b.loop("r", rows.begin + 1, stop) as r:
+        place = (n, b.let("from_tag", tags[r - 1]), b.let("to_tag", tags[r]))
+        d_transition[place] = d_transition[place] - 1.0
+    with b.vector("j", 0, K) as j:
+        d_start[n, j] = d_emission.load((rows.begin, j), rows.length > 0)
+        d_end[n, j] = d_emission.load((stop - 1, j), rows.length > 0)
+    with b.loop("r", stop, rows.end) as r, b.vector("j", 0, K) as j:
+        d_emission[r, j] = const(0, d_emission.array.dtype)
 
 
 def _score(b: NestBuilder, given: Sequence[Handle], tags: Handle, rows: Rows, stop: Use, K: Size) -> Use:
@@ -91,131 +111,6 @@ def _score(b: NestBuilder, given: Sequence[Handle], tags: Handle, rows: Rows, st
         b.assign(before, tag)
     b.assign(score, score + cast(end[before], "float64"))
     return score
-
-
-def _forward(
-    b: NestBuilder, p: Pairs, given: Sequence[Handle], alpha: Handle, space: Sequence[Handle], rows: Rows, stop: Use
-) -> Use:
-    """alpha of each row, less its maximum; the logarithm of the weight of all paths."""
-    emission, _, start, end = given[:4]
-    last, into, scaled = space
-    offset = b.var("offset", const(0, "float64"))
-    with b.vector("j", 0, p.tags) as j:
-        into[j], last[j] = cast(start[j], "float64"), const(0, "float64")
-    with b.loop("r", rows.begin, stop) as r:
-        top = b.var("top", const(float("-inf"), "float64"))
-        with b.vector("j", 0, p.tags) as j:
-            value = b.let("value", cast(emission[r, j], "float64") + into[j])
-            last[j] = value
-            b.accumulate(top, "max", value)
-        shift = b.let("shift", finite(top))
-        b.assign(offset, offset + shift)
-        with b.vector("j", 0, p.tags) as j:
-            value = b.let("value", last[j] - shift)
-            last[j], alpha[r, j] = value, value
-        with b.loop("more", 0, select(r + 1 < stop, ONCE, 0)):
-            chain.log_sums(b, p, last, into, scaled, forward=True)
-    top = b.var("top", const(float("-inf"), "float64"))
-    with b.vector("j", 0, p.tags) as j:
-        b.accumulate(top, "max", last[j] + cast(end[j], "float64"))
-    shift, total = b.let("shift", finite(top)), b.var("total", const(0, "float64"))
-    with b.vector("j", 0, p.tags) as j:
-        b.accumulate(total, "sum", exp(last[j] + cast(end[j], "float64") - shift))
-    return b.let("log_z", offset + shift + log(total))
-
-
-def _backward(
-    b: NestBuilder, p: Pairs, given: Sequence[Handle], alpha: Handle, tags: Handle, out: Sequence[Handle],
-    space: Sequence[Handle], n: Use, rows: Rows, stop: Use,
-) -> None:  # fmt: skip
-    """Marginals less what the labels tell: of each tag in each row, of each pair of tags over all rows."""
-    d_emission, d_transition, d_start, d_end = out
-    K, dtype = p.tags, p.dtype
-    beta = b.scratch("beta", "float64", (K,))
-    products, exact = b.scratch("products", dtype, (K, K)), b.scratch("exact", dtype, (K, K))
-    with b.loop("i", 0, K) as i, b.vector("j", 0, K) as j:
-        products[i, j], exact[i, j] = const(0, dtype), const(0, dtype)
-    with b.vector("j", 0, K) as j:
-        d_start[n, j], d_end[n, j] = const(0, dtype), const(0, dtype)
-        beta[j] = cast(given[3][j], "float64")
-    with b.loop("r", stop, rows.end) as r, b.vector("j", 0, K) as j:
-        d_emission[r, j] = const(0, dtype)
-    with b.loop("r", rows.begin, stop, reverse=True) as r:
-        _marginals(b, p, alpha, beta, d_emission, r)
-        d_emission[r, tags[r]] = d_emission[r, tags[r]] - 1.0
-        with b.vector("j", 0, select(equal(r, rows.begin), K, 0)) as j:
-            d_start[n, j] = d_emission[r, j]
-        with b.vector("j", 0, select(equal(r + 1, stop), K, 0)) as j:
-            d_end[n, j] = d_emission[r, j]
-        with b.loop("more", 0, select(r > rows.begin, ONCE, 0)):
-            _step_back(b, p, given[0], alpha, beta, (products, exact), space, r)
-    with b.loop("i", 0, K) as i, b.vector("j", 0, K) as j:
-        d_transition[n, i, j] = products[i, j] * p.by_row[i, j] + exact[i, j]
-    with b.loop("r", rows.begin + 1, stop) as r:
-        place = (n, b.let("from_tag", tags[r - 1]), b.let("to_tag", tags[r]))
-        d_transition[place] = d_transition[place] - 1.0
-
-
-def _marginals(b: NestBuilder, p: Pairs, alpha: Handle, beta: Handle, out: Handle, r: Use) -> None:
-    """out[r] = the probability of each tag in row r, from products that are right but for a common factor."""
-    top = b.var("top", const(float("-inf"), "float64"))
-    with b.vector("j", 0, p.tags) as j:
-        b.accumulate(top, "max", alpha[r, j] + beta[j])
-    shift, total = b.let("shift", finite(top)), b.var("total", const(0, "float64"))
-    with b.vector("j", 0, p.tags) as j:
-        weight = b.let("weight", exp(cast(alpha[r, j] + beta[j] - shift, p.dtype)))
-        out[r, j] = weight
-        b.accumulate(total, "sum", cast(weight, "float64"))
-    scale = b.let("scale_r", cast(1.0 / total, p.dtype))
-    with b.vector("j", 0, p.tags) as j:
-        out[r, j] = out[r, j] * scale
-
-
-def _step_back(
-    b: NestBuilder, p: Pairs, emission: Handle, alpha: Handle, beta: Handle, sums: Sequence[Handle],
-    space: Sequence[Handle], r: Use,
-) -> None:  # fmt: skip
-    """beta of row r - 1 from that of row r, and the marginals of the pairs in the two rows, added to `sums`."""
-    products, exact = sums
-    last, back, scaled = space
-    K, dtype = p.tags, p.dtype
-    factors, weights = b.scratch("factors", dtype, (K,)), b.scratch("weights", dtype, (K,))
-    with b.vector("j", 0, K) as j:
-        last[j] = cast(emission[r, j], "float64") + beta[j]
-    lost = chain.log_sums(b, p, last, back, scaled, factors, forward=False)
-    total = b.var("total", const(0, "float64"))
-    with b.vector("i", 0, K) as i:
-        weight = b.let("weight", exp(cast(alpha[r - 1, i], dtype)))
-        weights[i] = weight
-        b.accumulate(total, "sum", cast(weight * factors[i], "float64"))
-    share = b.let("share", cast(1.0 / total, dtype))
-    with b.loop("i", 0, select(lost, 0, K)) as i:
-        factor = b.let("factor", weights[i] * share)
-        with b.vector("j", 0, K) as j:
-            products[i, j] = products[i, j] + factor * scaled[j]
-    _exact_pairs(b, p, alpha, last, exact, r, b.let("rows", select(lost, K, 0)))
-    top = b.var("top", const(float("-inf"), "float64"))
-    with b.vector("i", 0, K) as i:
-        b.accumulate(top, "max", back[i])
-    shift = b.let("shift", finite(top))
-    with b.vector("i", 0, K) as i:
-        beta[i] = back[i] - shift
-
-
-def _exact_pairs(b: NestBuilder, p: Pairs, alpha: Handle, last: Handle, exact: Handle, r: Use, rows: Use) -> None:
-    """The marginals of pairs in logarithms: for weights so far apart that products of exponentials underflow."""
-
-    def weight(i: Use, j: Use) -> Expr:
-        return alpha[r - 1, i] + cast(p.weights[i, j], "float64") + last[j]
-
-    top, total = b.var("top", const(float("-inf"), "float64")), b.var("total", const(0, "float64"))
-    with b.loop("i", 0, rows) as i, b.vector("j", 0, p.tags) as j:
-        b.accumulate(top, "max", weight(i, j))
-    shift = b.let("shift", finite(top))
-    with b.loop("i", 0, rows) as i, b.vector("j", 0, p.tags) as j:
-        b.accumulate(total, "sum", exp(weight(i, j) - shift))
-    with b.loop("i", 0, rows) as i, b.vector("j", 0, p.tags) as j:
-        exact[i, j] = exact[i, j] + cast(exp(weight(i, j) - shift) / total, p.dtype)
 
 
 # --- the reference
