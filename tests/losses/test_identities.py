@@ -47,6 +47,12 @@ def triplets(rng: np.random.Generator, n: int, c: int) -> dict[str, Array]:
     return {k: rng.normal(size=(n, c)) for k in ("x", "y", "z")}
 
 
+def frames(rng: np.random.Generator, n: int, c: int) -> dict[str, Array]:
+    """Six frames of c + 1 classes; up to two symbols, which five frames are enough for."""
+    return {"x": rng.normal(size=(6, n, c + 1)) * 3, "y": rng.integers(0, c, (n, 2)), "t": rng.integers(5, 7, n),
+            "s": rng.integers(0, 3, n)}  # fmt: skip
+
+
 def column(y: Any) -> Any:
     return layers.unsqueeze(y, [1])
 
@@ -131,6 +137,10 @@ SAME: list[tuple[str, Build, Build, Make]] = [
      lambda x, y: F.cosine_similarity(x, y), pairs),
     ("label smoothing = smoothed labels", lambda x, y: F.cross_entropy(x, y, label_smoothing=0.1),
      lambda x, y: F.cross_entropy(x, layers.label_smooth(ops.one_hot(y, x.type.shape[1], dtype="float64"))), logits),
+    ("warpctc = CTC of log_softmax", lambda x, y, t, s: flat(layers.warpctc(x, y + 1, 0, False, t, s)),
+     lambda x, y, t, s: F.ctc_loss(F.log_softmax(x, 2), y + 1, t, s, reduction="none"), frames),
+    ("Gluon's CTC = warpctc with the last class as blank", lambda x, y, t, s: gluon.CTCLoss("TNC")(x, y, t, s),
+     lambda x, y, t, s: flat(layers.warpctc(x, y, int(x.type.shape[2]) - 1, False, t, s)), frames),
     ("margin ranking with labels 1 = hinge of the difference", lambda x, y: F.margin_ranking_loss(x, y, x * 0 + 1, 1.0),
      lambda x, y: ops.reduce_mean(ops.clamp_min(1.0 - (x - y), 0.0)), pairs),
 ]  # fmt: skip
