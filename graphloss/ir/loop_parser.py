@@ -1,4 +1,25 @@
-"""Reads the text of a loop nest back."""
+"""Reads the text of a loop nest back.
+
+    nest       = "nest" name "(" (name ("," name)*)? ")" "{" array* "parallel" name "in" expr "{" statement* "}" "}"
+    array      = ("in" | "out" | "inout" | "scratch" | "shared") name ":" dtype index
+    statement  = let | var | assign | accumulate | store | check | loop
+    let        = "let" name "=" expr
+    var        = "var" name "=" expr
+    assign     = name "=" expr
+    accumulate = name ("+=" | "max=" | "min=" | "|=" | "&=") expr when?
+    store      = place "=" expr when?
+    when       = "if" expr
+    check      = "check" name "=" expr "if" expr "else" expr "of" place "expected" string
+    loop       = ("loop" | "reverse" | "vector") name "in" expr ".." expr "{" statement* "}"
+    place      = name index
+    index      = "[" (expr ("," expr)*)? "]"
+    expr       = name | number | place | call | "(" expr ")" | expr infix expr
+    call       = (function | dtype) "(" expr ("," expr)* ")" | "load" "(" place "," expr "," expr ")"
+    infix      = "==" | "!=" | "<" | "<=" | ">" | ">=" | "|" | "&" | "+" | "-" | "*" | "/" | "//" | "%"
+    number     = "-"? (digits | float | "inf" | "nan" | "True" | "False")
+
+A statement and its brace stand in a line of their own; expressions are read as Python reads them.
+"""
 
 from __future__ import annotations
 
