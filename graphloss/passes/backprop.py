@@ -102,6 +102,8 @@ class CotangentMode:
             if _fits(condition.type, y.type):
                 return _under(y, ops.logical_not(condition))
             return Masked(ops.where(condition, x, y.value), y.pending, y.held) if isinstance(y, Masked) else None
+        if isinstance(x, Masked) and isinstance(y, Masked):
+            return self._both(x, y, lambda a, b: ops.where(condition, a, b))
         return None
 
     def _hand_on(self, op: OpDef, inputs: Sequence[Tensor], attrs: Mapping[str, object]) -> Tensor | None:
@@ -123,7 +125,7 @@ class CotangentMode:
             predicates = _union(*(p for x in masked for p in x.predicates))
             return Masked(self.inner.apply(op, raw, attrs)[0], predicates)
         if op.name in ("add", "sub") and len(masked) == 2:
-            return self._both(op, masked[0], masked[1], attrs)
+            return self._both(masked[0], masked[1], lambda a, b: self.inner.apply(op, (a, b), attrs)[0])
         rank = first.type.rank
         if op.name in _MOVES:
             return result(lambda p: self._moved(op, _padded(p, rank), attrs))
@@ -151,16 +153,16 @@ class CotangentMode:
             self._moves[key] = (self.inner.apply(op, (predicate,), attrs)[0], predicate)
         return self._moves[key][0]
 
-    def _both(self, op: OpDef, a: Masked, b: Masked, attrs: Mapping[str, object]) -> Tensor | None:
-        """A sum or difference, under the predicates that both have; each is selected by what is its own."""
+    def _both(self, a: Masked, b: Masked, build: Callable[[Tensor, Tensor], Tensor]) -> Tensor | None:
+        """A sum, or a choice, of two under the predicates that both have; each is selected by what is its own."""
         keys = {key_of(p) for p in a.predicates} & {key_of(p) for p in b.predicates}
         if not keys:
             return None
-        values = [_selected(x.value, [p for p in x.pending if key_of(p) not in keys]) for x in (a, b)]
+        first, second = (_selected(x.value, [p for p in x.pending if key_of(p) not in keys]) for x in (a, b))
         pending = _union(*(p for x in (a, b) for p in x.pending if key_of(p) in keys))
         rest = keys - {key_of(p) for p in pending}
         held = [p for p in a.held if key_of(p) in rest]
-        return Masked(self.inner.apply(op, values, attrs)[0], pending, held)
+        return Masked(build(first, second), pending, held)
 
     def _sum(self, op: OpDef, x: Masked, attrs: Mapping[str, object]) -> Tensor:
         """Hands on the predicates that are the same along the axes summed; by the others it selects, then sums."""

@@ -35,6 +35,7 @@ ROWS = {
     "behind a product": lambda x, z, y: ops.reduce_sum(
         ops.matmul(ops.sqrt(ops.square(x)), ops.fill((5, 2), 0.5, "float64")), (1,)
     ),
+    "bounded": lambda x, z, y: ops.logsumexp(ops.minimum(x, z, tie="half") + x, 1),
     "two ways": lambda x, z, y: ops.where(z[:, 0] > 0.0, ops.logsumexp(x, 1), ops.reduce_sum(ops.sqrt(x * x), (1,))),
 }  # fmt: skip
 

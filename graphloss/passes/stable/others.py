@@ -25,7 +25,7 @@ def _log_of_others(log_p: Tensor, axis: int) -> Tensor:
     """log(1 - p): of the one class that may have more than half of the probability, by the sum over the others."""
     most = log_p > -math.log(2)
     others = ops.logsumexp(ops.where(most, -math.inf, log_p), axis, keepdims=True)
-    return ops.where(most, others, ops.log1mexp(ops.minimum(log_p, -math.log(2))))
+    return ops.where(most, others, ops.log1mexp(ops.minimum(log_p, -math.log(2), tie="first")))
 
 
 def _rewrite(m: Match) -> Result:
