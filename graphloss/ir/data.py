@@ -54,6 +54,14 @@ def layers_data(
         append_batch_size: put it first, unless a dimension of `shape` is None or negative.
         type: accepted for old programs; all variables are dense.
         stop_gradient: whether gradients stop here; the other arguments are those of `data`.
+
+    Source: paddle.fluid.layers.data.
+
+    Example:
+        >>> import graphloss as gl
+        >>> with gl.program_guard(gl.Program()):
+        ...     gl.layers.data("x", [4]).shape
+        (-1, 4)
     """
     _check(name, shape)
     if append_batch_size and not any(d is None or d < 0 for d in shape):

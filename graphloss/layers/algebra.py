@@ -23,14 +23,36 @@ def matmul(
     alpha: float = 1.0,
     name: str | None = None,
 ) -> Tensor:
-    """alpha·x @ y, each with its last two dimensions exchanged first where asked; leading dimensions broadcast."""
+    """alpha·x @ y, each with its last two dimensions exchanged first where asked; leading dimensions broadcast.
+
+    Source: paddle.fluid.layers.matmul.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x = gl.dygraph.to_variable(np.array([[1.0, 2.0]]))
+        ...     y = gl.dygraph.to_variable(np.array([[3.0, 4.0]]))
+        ...     gl.layers.matmul(x, y, transpose_y=True).numpy().round(4).tolist()
+        [[11.0]]
+    """
     product = ops.matmul(x, y, transpose_x, transpose_y)
     return product if alpha == 1 else alpha * product
 
 
 @layer_function
 def mul(x: Tensor, y: Tensor, x_num_col_dims: int = 1, y_num_col_dims: int = 1, name: str | None = None) -> Tensor:
-    """x @ y as matrices: the first *_num_col_dims dimensions are the rows, the others the columns."""
+    """x @ y as matrices: the first *_num_col_dims dimensions are the rows, the others the columns.
+
+    Source: paddle.fluid.layers.mul.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x = gl.dygraph.to_variable(np.array([[1.0, 2.0]]))
+        ...     y = gl.dygraph.to_variable(np.array([[3.0], [4.0]]))
+        ...     gl.layers.mul(x, y).numpy().round(4).tolist()
+        [[11.0]]
+    """
     return ops.mul_flat(x, y, x_num_col_dims, y_num_col_dims)
 
 
@@ -62,6 +84,8 @@ def fc(
 
     Raises:
         ShapeError: unknown columns. AttrError, ArgumentTypeError: other arguments. UnsupportedError: in eager mode.
+
+    Source: paddle.fluid.layers.fc.
 
     Example:
         >>> import graphloss as gl

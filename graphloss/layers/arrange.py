@@ -26,6 +26,14 @@ def reshape(
     Raises:
         ShapeError: another number of elements. AttrError: `actual_shape` is given; shapes are known when the program
             is built.
+
+    Source: paddle.fluid.layers.reshape.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.reshape(gl.dygraph.to_variable(np.array([[1, 2, 3], [4, 5, 6]])), [-1, 2]).numpy().tolist()
+        [[1, 2], [3, 4], [5, 6]]
     """
     if actual_shape is not None:
         raise AttrError("reshape: actual_shape is not supported", hint="None dimensions of x stay free with 0 or -1")
@@ -41,67 +49,173 @@ def reshape(
 
 @layer_function
 def transpose(x: Tensor, perm: Sequence[int], name: str | None = None) -> Tensor:
-    """Dimensions in the order `perm`."""
+    """Dimensions in the order `perm`.
+
+    Source: paddle.fluid.layers.transpose.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.transpose(gl.dygraph.to_variable(np.array([[1, 2, 3], [4, 5, 6]])), [1, 0]).numpy().tolist()
+        [[1, 4], [2, 5], [3, 6]]
+    """
     return ops.transpose(x, perm)
 
 
 @layer_function
 def squeeze(input: Tensor, axes: Sequence[int], name: str | None = None) -> Tensor:
-    """Without the dimensions `axes`, which are 1; [] takes all that are declared 1."""
+    """Without the dimensions `axes`, which are 1; [] takes all that are declared 1.
+
+    Source: paddle.fluid.layers.squeeze.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.squeeze(gl.dygraph.to_variable(np.array([[[1, 2]]])), [0]).numpy().tolist()
+        [[1, 2]]
+    """
     return ops.squeeze(input, list(axes) or None)
 
 
 @layer_function
 def unsqueeze(input: Tensor, axes: int | Sequence[int], name: str | None = None) -> Tensor:
-    """With dimensions of 1 at the places `axes` of the result."""
+    """With dimensions of 1 at the places `axes` of the result.
+
+    Source: paddle.fluid.layers.unsqueeze.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.unsqueeze(gl.dygraph.to_variable(np.array([1, 2])), [1]).numpy().tolist()
+        [[1], [2]]
+    """
     return ops.unsqueeze(input, axes)
 
 
 @layer_function
 def flatten(x: Tensor, axis: int = 1, name: str | None = None) -> Tensor:
-    """A matrix: the dimensions before `axis` as rows, the others as columns."""
+    """A matrix: the dimensions before `axis` as rows, the others as columns.
+
+    Source: paddle.fluid.layers.flatten.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.flatten(gl.dygraph.to_variable(np.array([[[1, 2], [3, 4]]])), axis=2).numpy().tolist()
+        [[1, 2], [3, 4]]
+    """
     return ops.flatten(x, axis)
 
 
 @layer_function
 def expand(x: Tensor, expand_times: Sequence[int], name: str | None = None) -> Tensor:
-    """x laid side by side expand_times[i] times along dimension i."""
+    """x laid side by side expand_times[i] times along dimension i.
+
+    Source: paddle.fluid.layers.expand.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.expand(gl.dygraph.to_variable(np.array([[1, 2]])), [2, 2]).numpy().tolist()
+        [[1, 2, 1, 2], [1, 2, 1, 2]]
+    """
     return ops.tile(x, expand_times)
 
 
 @layer_function
 def expand_as(x: Tensor, target_tensor: Tensor, name: str | None = None) -> Tensor:
-    """x repeated to the shape of the target, along dimensions of 1."""
+    """x repeated to the shape of the target, along dimensions of 1.
+
+    Source: paddle.fluid.layers.expand_as.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x = gl.dygraph.to_variable(np.array([[1, 2]]))
+        ...     y = gl.dygraph.to_variable(np.array([[0, 0], [0, 0]]))
+        ...     gl.layers.expand_as(x, y).numpy().tolist()
+        [[1, 2], [1, 2]]
+    """
     return ops.broadcast_to(x, target_tensor.type.shape)
 
 
 @layer_function
 def concat(input: Sequence[Tensor], axis: int = 0, name: str | None = None) -> Tensor:
-    """The Variables side by side along `axis`."""
+    """The Variables side by side along `axis`.
+
+    Source: paddle.fluid.layers.concat.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x = gl.dygraph.to_variable(np.array([[1], [2]]))
+        ...     y = gl.dygraph.to_variable(np.array([[3], [4]]))
+        ...     gl.layers.concat([x, y], axis=1).numpy().tolist()
+        [[1, 3], [2, 4]]
+    """
     return ops.concat(input, axis)
 
 
 @layer_function
 def split(input: Tensor, num_or_sections: int | Sequence[int], dim: int = -1, name: str | None = None) -> list[Tensor]:
-    """Equal parts (so many), or parts of the given lengths (one may be −1), along `dim`."""
+    """Equal parts (so many), or parts of the given lengths (one may be −1), along `dim`.
+
+    Source: paddle.fluid.layers.split.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.split(gl.dygraph.to_variable(np.array([[1, 2, 3, 4]])), 2, dim=1)[1].numpy().tolist()
+        [[3, 4]]
+    """
     return ops.split(input, num_or_sections, dim)
 
 
 @layer_function
 def stack(x: Sequence[Tensor] | Tensor, axis: int = 0) -> Tensor:
-    """The Variables, all of one shape, along a new dimension."""
+    """The Variables, all of one shape, along a new dimension.
+
+    Source: paddle.fluid.layers.stack.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x = gl.dygraph.to_variable(np.array([1, 2]))
+        ...     y = gl.dygraph.to_variable(np.array([3, 4]))
+        ...     gl.layers.stack([x, y], axis=1).numpy().tolist()
+        [[1, 3], [2, 4]]
+    """
     return ops.stack([x] if isinstance(x, Tensor) else x, axis)
 
 
 @layer_function
 def unstack(x: Tensor, axis: int = 0, num: int | None = None) -> list[Tensor]:
-    """The slices along `axis`, without it."""
+    """The slices along `axis`, without it.
+
+    Source: paddle.fluid.layers.unstack.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.unstack(gl.dygraph.to_variable(np.array([[1, 2], [3, 4]])))[1].numpy().tolist()
+        [3, 4]
+    """
     return ops.unstack(x, axis)
 
 
 @layer_function
 def slice(input: Tensor, axes: Sequence[int], starts: Sequence[int], ends: Sequence[int]) -> Tensor:
-    """input[start:end] along each of `axes`, as Python counts."""
+    """input[start:end] along each of `axes`, as Python counts.
+
+    Source: paddle.fluid.layers.slice.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x = gl.dygraph.to_variable(np.array([[1, 2, 3], [4, 5, 6]]))
+        ...     gl.layers.slice(x, axes=[1], starts=[1], ends=[3]).numpy().tolist()
+        [[2, 3], [5, 6]]
+    """
     return ops.slice_axes(input, axes, starts, ends)
 
 
@@ -111,13 +225,34 @@ def gather(input: Tensor, index: Tensor, overwrite: bool = True) -> Tensor:
 
     Raises:
         LabelError (in the run): an index outside [0, rows).
+
+    Source: paddle.fluid.layers.gather.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x = gl.dygraph.to_variable(np.array([[1, 2], [3, 4], [5, 6]]))
+        ...     y = gl.dygraph.to_variable(np.array([2, 0]))
+        ...     gl.layers.gather(x, y).numpy().tolist()
+        [[5, 6], [1, 2]]
     """
     return ops.gather(input, index)
 
 
 @layer_function
 def gather_nd(input: Tensor, index: Tensor, name: str | None = None) -> Tensor:
-    """input[index[i, 0], index[i, 1], …]."""
+    """input[index[i, 0], index[i, 1], …].
+
+    Source: paddle.fluid.layers.gather_nd.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x = gl.dygraph.to_variable(np.array([[1, 2], [3, 4]]))
+        ...     y = gl.dygraph.to_variable(np.array([[0, 1], [1, 0]]))
+        ...     gl.layers.gather_nd(x, y).numpy().tolist()
+        [2, 3]
+    """
     return ops.gather_nd(input, index)
 
 
@@ -158,6 +293,14 @@ def one_hot(input: Tensor, depth: int, allow_out_of_range: bool = False) -> Tens
 
     Raises:
         LabelError (in the run): a label outside [0, depth); with allow_out_of_range its row is 0.
+
+    Source: paddle.fluid.layers.one_hot.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.one_hot(gl.dygraph.to_variable(np.array([[2], [0]])), 3).numpy().tolist()
+        [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
     if input.type.rank == 0 or input.type.shape[-1] != 1:
         raise ShapeError("one_hot: the last dimension of the labels must be 1", expected="[…, 1]", got=input.type)

@@ -40,31 +40,76 @@ __all__ = [
 def fill_constant(
     shape: Sequence[int], dtype: object, value: float | int | bool, force_cpu: bool = False, out: Variable | None = None
 ) -> Tensor:
-    """`value` everywhere; with `out`, that Variable is written."""
+    """`value` everywhere; with `out`, that Variable is written.
+
+    Source: paddle.fluid.layers.fill_constant.
+
+    Example:
+        >>> import graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.fill_constant([2], "float32", 0.5).numpy().tolist()
+        [0.5, 0.5]
+    """
     return into(out, ops.fill(tuple(shape), value, dtypes.canonical(dtype)))
 
 
 @layer_function
 def ones(shape: Sequence[int], dtype: object, force_cpu: bool = False) -> Tensor:
-    """1 everywhere."""
+    """1 everywhere.
+
+    Source: paddle.fluid.layers.ones.
+
+    Example:
+        >>> import graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.ones([2], "int64").numpy().tolist()
+        [1, 1]
+    """
     return ops.fill(tuple(shape), 1, dtypes.canonical(dtype))
 
 
 @layer_function
 def zeros(shape: Sequence[int], dtype: object, force_cpu: bool = False) -> Tensor:
-    """0 everywhere."""
+    """0 everywhere.
+
+    Source: paddle.fluid.layers.zeros.
+
+    Example:
+        >>> import graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.zeros([2], "int64").numpy().tolist()
+        [0, 0]
+    """
     return ops.fill(tuple(shape), 0, dtypes.canonical(dtype))
 
 
 @layer_function
 def ones_like(x: Tensor, out: Variable | None = None) -> Tensor:
-    """1 everywhere, in the shape and dtype of x."""
+    """1 everywhere, in the shape and dtype of x.
+
+    Source: paddle.fluid.layers.ones_like.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.ones_like(gl.dygraph.to_variable(np.array([5.0, 6.0]))).numpy().round(4).tolist()
+        [1.0, 1.0]
+    """
     return into(out, ops.ones_like(x))
 
 
 @layer_function
 def zeros_like(x: Tensor, out: Variable | None = None) -> Tensor:
-    """0 everywhere, in the shape and dtype of x."""
+    """0 everywhere, in the shape and dtype of x.
+
+    Source: paddle.fluid.layers.zeros_like.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.zeros_like(gl.dygraph.to_variable(np.array([5.0, 6.0]))).numpy().round(4).tolist()
+        [0.0, 0.0]
+    """
     return into(out, ops.zeros_like(x))
 
 
@@ -74,6 +119,14 @@ def assign(input: Tensor | np.ndarray[tuple[int, ...], np.dtype[np.generic]], ou
 
     Raises:
         ArgumentTypeError: neither a Variable nor an array.
+
+    Source: paddle.fluid.layers.assign.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.assign(np.array([1, 2])).numpy().tolist()
+        [1, 2]
     """
     if isinstance(input, Tensor):
         return into(output, ops.assign(input))
@@ -84,7 +137,16 @@ def assign(input: Tensor | np.ndarray[tuple[int, ...], np.dtype[np.generic]], ou
 
 @layer_function
 def cast(x: Tensor, dtype: object) -> Tensor:
-    """x in another element type."""
+    """x in another element type.
+
+    Source: paddle.fluid.layers.cast.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.cast(gl.dygraph.to_variable(np.array([1.7, -1.7])), "int64").numpy().tolist()
+        [1, -1]
+    """
     return cast_tensor(checks.tensor(x, "x", "cast"), dtypes.canonical(dtype))
 
 
@@ -97,7 +159,16 @@ def uniform_random(
     seed: int = 0,
     name: str | None = None,
 ) -> Tensor:
-    """Numbers drawn evenly from [min, max); seed 0 takes the program's random_seed."""
+    """Numbers drawn evenly from [min, max); seed 0 takes the program's random_seed.
+
+    Source: paddle.fluid.layers.uniform_random.
+
+    Example:
+        >>> import graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.uniform_random([2, 3], seed=1).shape
+        [2, 3]
+    """
     return ops.uniform(tuple(shape), dtypes.canonical(dtype), min, max, drawn_seed(seed))
 
 
@@ -105,7 +176,16 @@ def uniform_random(
 def gaussian_random(
     shape: Sequence[int], mean: float = 0.0, std: float = 1.0, seed: int = 0, dtype: object = "float32"
 ) -> Tensor:
-    """Normally distributed numbers; seed 0 takes the program's random_seed."""
+    """Normally distributed numbers; seed 0 takes the program's random_seed.
+
+    Source: paddle.fluid.layers.gaussian_random.
+
+    Example:
+        >>> import graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.gaussian_random([2, 3], seed=1).shape
+        [2, 3]
+    """
     return ops.normal(tuple(shape), dtypes.canonical(dtype), mean, std, drawn_seed(seed))
 
 
@@ -126,6 +206,16 @@ def create_parameter(
 
     Raises:
         ArgumentTypeError: attr=False, which is no parameter. AttrError, ShapeError: the name or shape does not do.
+
+    Source: paddle.fluid.layers.create_parameter.
+
+    Example:
+        >>> import graphloss as gl
+        >>> main, startup = gl.Program(), gl.Program()
+        >>> with gl.program_guard(main, startup):
+        ...     w = gl.layers.create_parameter([2, 3], "float32")
+        >>> w.shape, w.trainable
+        ((2, 3), True)
     """
     described = ParamAttr.of(attr)
     if described is not None and described.name is None and name is not None:
@@ -155,6 +245,18 @@ def create_global_var(
 
     Raises:
         UnsupportedError: not persistable, so that nothing would carry the value to the main program.
+
+    Source: paddle.fluid.layers.create_global_var.
+
+    Example:
+        >>> import graphloss as gl
+        >>> main, startup = gl.Program(), gl.Program()
+        >>> with gl.program_guard(main, startup):
+        ...     step = gl.layers.create_global_var([1], value=3.0, dtype="float32", persistable=True)
+        >>> exe = gl.Executor()
+        >>> _ = exe.run(startup)
+        >>> exe.run(main, fetch_list=[step])[0].tolist()
+        [3.0]
     """
     if not persistable:
         raise UnsupportedError(

@@ -8,13 +8,18 @@ from graphloss import ops
 from graphloss.errors import ArgumentTypeError, ShapeError
 from graphloss.ir.tensor import Operand, Tensor
 from graphloss.ir.variable import Variable
-from graphloss.layers.helper import activated, into, layer_function
+from graphloss.layers.helper import activated, example, into, layer_function
 from graphloss.losses import checks
 
 _Binary = Callable[..., Tensor]
 
+# operands of the examples
+NUMBERS = "[[1.0, 2.0], [3.0, 4.0]]; [3.0, 2.0]"
+INTEGERS = "[1, 2, 3]; [2, 2, 2]"
+BITS = "[True, True, False, False]; [True, False, True, False]"
 
-def _elementwise(name: str, fn: Callable[[Tensor, Tensor], Tensor], formula: str) -> _Binary:
+
+def _elementwise(name: str, fn: Callable[[Tensor, Tensor], Tensor], formula: str, result: str) -> _Binary:
     def run(x: Tensor, y: Tensor, axis: int = -1, act: str | None = None, name: str | None = None) -> Tensor:
         return activated(fn(x, _aligned(x, y, axis)), act)
 
@@ -27,8 +32,7 @@ def _elementwise(name: str, fn: Callable[[Tensor, Tensor], Tensor], formula: str
         act: name of an activation.
 
     Raises:
-        ShapeError: the shapes do not broadcast.
-    """
+        ShapeError: the shapes do not broadcast.""" + example(name, NUMBERS, result)
     return layer_function(run)
 
 
@@ -43,55 +47,81 @@ def _aligned(x: Tensor, y: Tensor, axis: int) -> Tensor:
     return ops.unsqueeze(y, tuple(range(y.type.rank, y.type.rank + behind))) if behind else y
 
 
-elementwise_add = _elementwise("elementwise_add", ops.add, "x + y")
-elementwise_sub = _elementwise("elementwise_sub", ops.sub, "x − y")
-elementwise_mul = _elementwise("elementwise_mul", ops.mul, "x · y")
-elementwise_div = _elementwise("elementwise_div", ops.div, "x / y")
-elementwise_pow = _elementwise("elementwise_pow", ops.pow, "x ** y")
-elementwise_mod = _elementwise("elementwise_mod", ops.mod, "x mod y, with the sign of y")
-elementwise_floordiv = _elementwise("elementwise_floordiv", ops.floordiv, "floor(x / y)")
+elementwise_add = _elementwise("elementwise_add", ops.add, "x + y", "[[4.0, 4.0], [6.0, 6.0]]")
+elementwise_sub = _elementwise("elementwise_sub", ops.sub, "x − y", "[[-2.0, 0.0], [0.0, 2.0]]")
+elementwise_mul = _elementwise("elementwise_mul", ops.mul, "x · y", "[[3.0, 4.0], [9.0, 8.0]]")
+elementwise_div = _elementwise("elementwise_div", ops.div, "x / y", "[[0.3333, 1.0], [1.0, 2.0]]")
+elementwise_pow = _elementwise("elementwise_pow", ops.pow, "x ** y", "[[1.0, 4.0], [27.0, 16.0]]")
+elementwise_mod = _elementwise("elementwise_mod", ops.mod, "x mod y, with the sign of y", "[[1.0, 0.0], [0.0, 0.0]]")
+elementwise_floordiv = _elementwise("elementwise_floordiv", ops.floordiv, "floor(x / y)", "[[0.0, 1.0], [1.0, 2.0]]")
 # where both are equal, y is the one
-elementwise_max = _elementwise("elementwise_max", lambda x, y: ops.maximum(x, y, tie="second"), "max(x, y)")
-elementwise_min = _elementwise("elementwise_min", lambda x, y: ops.minimum(x, y, tie="second"), "min(x, y)")
+elementwise_max = _elementwise(
+    "elementwise_max", lambda x, y: ops.maximum(x, y, tie="second"), "max(x, y)", "[[3.0, 2.0], [3.0, 4.0]]"
+)
+elementwise_min = _elementwise(
+    "elementwise_min", lambda x, y: ops.minimum(x, y, tie="second"), "min(x, y)", "[[1.0, 2.0], [3.0, 2.0]]"
+)
 
 
-def _comparison(name: str, fn: Callable[[Operand, Operand], Tensor], sign: str) -> _Binary:
+def _comparison(name: str, fn: Callable[[Operand, Operand], Tensor], sign: str, result: str) -> _Binary:
     def run(x: Tensor, y: Operand, cond: Variable | None = None) -> Tensor:
         return into(cond, fn(x, y))
 
     run.__name__ = run.__qualname__ = name
-    run.__doc__ = f"x {sign} y, element by element with broadcasting, as bool; with `cond`, that Variable is written."
+    text = f"x {sign} y, element by element with broadcasting, as bool; with `cond`, that Variable is written."
+    run.__doc__ = text + example(name, INTEGERS, result)
     return layer_function(run)
 
 
-def _logic(name: str, fn: Callable[[Operand, Operand], Tensor], word: str) -> _Binary:
+def _logic(name: str, fn: Callable[[Operand, Operand], Tensor], word: str, result: str) -> _Binary:
     def run(x: Tensor, y: Operand, out: Variable | None = None, name: str | None = None) -> Tensor:
         return into(out, fn(x, y))
 
     run.__name__ = run.__qualname__ = name
-    run.__doc__ = f"x {word} y, element by element with broadcasting; with `out`, that Variable is written."
+    text = f"x {word} y, element by element with broadcasting; with `out`, that Variable is written."
+    run.__doc__ = text + example(name, BITS, result)
     return layer_function(run)
 
 
 @layer_function
 def less_than(x: Tensor, y: Operand, force_cpu: bool | None = None, cond: Variable | None = None) -> Tensor:
-    """x < y, element by element with broadcasting, as bool; with `cond`, that Variable is written."""
+    """x < y, element by element with broadcasting, as bool; with `cond`, that Variable is written.
+
+    Source: paddle.fluid.layers.less_than.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x = gl.dygraph.to_variable(np.array([1, 2, 3]))
+        ...     y = gl.dygraph.to_variable(np.array([2, 2, 2]))
+        ...     gl.layers.less_than(x, y).numpy().tolist()
+        [True, False, False]
+    """
     return into(cond, ops.less(x, y))
 
 
-less_equal = _comparison("less_equal", ops.less_equal, "≤")
-greater_than = _comparison("greater_than", ops.greater, ">")
-greater_equal = _comparison("greater_equal", ops.greater_equal, "≥")
-equal = _comparison("equal", ops.equal, "=")
-not_equal = _comparison("not_equal", ops.not_equal, "≠")
-logical_and = _logic("logical_and", ops.logical_and, "and")
-logical_or = _logic("logical_or", ops.logical_or, "or")
-logical_xor = _logic("logical_xor", ops.logical_xor, "xor")
+less_equal = _comparison("less_equal", ops.less_equal, "≤", "[True, True, False]")
+greater_than = _comparison("greater_than", ops.greater, ">", "[False, False, True]")
+greater_equal = _comparison("greater_equal", ops.greater_equal, "≥", "[False, True, True]")
+equal = _comparison("equal", ops.equal, "=", "[False, True, False]")
+not_equal = _comparison("not_equal", ops.not_equal, "≠", "[True, False, True]")
+logical_and = _logic("logical_and", ops.logical_and, "and", "[True, False, False, False]")
+logical_or = _logic("logical_or", ops.logical_or, "or", "[True, True, True, False]")
+logical_xor = _logic("logical_xor", ops.logical_xor, "xor", "[False, True, True, False]")
 
 
 @layer_function
 def logical_not(x: Tensor, out: Variable | None = None, name: str | None = None) -> Tensor:
-    """not x, element by element; with `out`, that Variable is written."""
+    """not x, element by element; with `out`, that Variable is written.
+
+    Source: paddle.fluid.layers.logical_not.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.logical_not(gl.dygraph.to_variable(np.array([True, False]))).numpy().tolist()
+        [False, True]
+    """
     return into(out, ops.logical_not(x))
 
 
@@ -103,6 +133,8 @@ def where(condition: Tensor, x: Operand | None = None, y: Operand | None = None,
 
     Raises:
         ArgumentTypeError: one of x and y is missing. ShapeError: the places of a 0-d condition.
+
+    Source: paddle.fluid.layers.where.
 
     Example:
         >>> import numpy as np, graphloss as gl
@@ -130,7 +162,18 @@ def _places(condition: Tensor) -> Tensor:
 
 @layer_function
 def sums(input: Sequence[Tensor] | Tensor, out: Variable | None = None, name: str | None = None) -> Tensor:
-    """The elementwise sum of a list of Variables; with `out`, that Variable is written."""
+    """The elementwise sum of a list of Variables; with `out`, that Variable is written.
+
+    Source: paddle.fluid.layers.sums.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x = gl.dygraph.to_variable(np.array([1.0, 2.0]))
+        ...     y = gl.dygraph.to_variable(np.array([3.0, 4.0]))
+        ...     gl.layers.sums([x, y]).numpy().round(4).tolist()
+        [4.0, 6.0]
+    """
     xs = [input] if isinstance(input, Tensor) else list(input)
     if not xs:
         raise ArgumentTypeError("sums takes a list of Variables", "one or more", "none")
@@ -139,5 +182,16 @@ def sums(input: Sequence[Tensor] | Tensor, out: Variable | None = None, name: st
 
 @layer_function
 def sum(x: Sequence[Tensor] | Tensor) -> Tensor:
-    """The elementwise sum of a list of Variables; for the sum of elements see `reduce_sum`."""
+    """The elementwise sum of a list of Variables; for the sum of elements see `reduce_sum`.
+
+    Source: paddle.fluid.layers.sum.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     x = gl.dygraph.to_variable(np.array([1.0, 2.0]))
+        ...     y = gl.dygraph.to_variable(np.array([3.0, 4.0]))
+        ...     gl.layers.sum([x, y]).numpy().round(4).tolist()
+        [4.0, 6.0]
+    """
     return ops.sums([x] if isinstance(x, Tensor) else list(x))

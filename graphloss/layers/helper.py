@@ -47,6 +47,22 @@ def layer_function(fn: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
+def example(name: str, arguments: str, result: str) -> str:
+    """The end of a docstring: a run of the layer on arrays, separated by "; ", and what it gives; and its source."""
+    arrays = ", ".join(f"gl.dygraph.to_variable(np.array({a}))" for a in arguments.split("; "))
+    shown = "numpy().round(4)" if "." in result else "numpy()"
+    return f"""
+
+    Source: paddle.fluid.layers.{name}.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.{name}({arrays}).{shown}.tolist()
+        {result}
+    """
+
+
 def activated(x: Tensor, act: str | None) -> Tensor:
     """`x` after the activation called `act`; None is no activation."""
     if act is None:

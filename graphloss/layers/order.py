@@ -13,6 +13,8 @@ from graphloss.losses.labels import stopped
 def cumsum(x: Tensor, axis: int | None = None, exclusive: bool | None = None, reverse: bool | None = None) -> Tensor:
     """The sum of all elements up to each along `axis` (None: the last); exclusive: before each; reverse: from the end.
 
+    Source: paddle.fluid.layers.cumsum.
+
     Example:
         >>> import numpy as np, graphloss as gl
         >>> with gl.dygraph.guard():
@@ -28,6 +30,8 @@ def argsort(input: Tensor, axis: int = -1, descending: bool = False, name: str |
     """The elements in order along `axis`, and where they stood, int64; equal ones keep their order.
 
     The gradient of an element goes back to where it stood.
+
+    Source: paddle.fluid.layers.argsort.
 
     Example:
         >>> import numpy as np, graphloss as gl
@@ -47,6 +51,8 @@ def topk(input: Tensor, k: int, name: str | None = None) -> tuple[Tensor, Tensor
     Raises:
         AttrError: k is no positive integer, or more than the row has.
 
+    Source: paddle.fluid.layers.topk.
+
     Example:
         >>> import numpy as np, graphloss as gl
         >>> with gl.dygraph.guard():
@@ -63,17 +69,44 @@ def topk(input: Tensor, k: int, name: str | None = None) -> tuple[Tensor, Tensor
 
 @layer_function
 def has_inf(x: Tensor) -> Tensor:
-    """Whether an element is infinite, of shape [1]."""
+    """Whether an element is infinite, of shape [1].
+
+    Source: paddle.fluid.layers.has_inf.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.has_inf(gl.dygraph.to_variable(np.array([1.0, np.inf]))).numpy().tolist()
+        [True]
+    """
     return as_vector(ops.reduce_any(ops.isinf(x)))
 
 
 @layer_function
 def has_nan(x: Tensor) -> Tensor:
-    """Whether an element is NaN, of shape [1]."""
+    """Whether an element is NaN, of shape [1].
+
+    Source: paddle.fluid.layers.has_nan.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.has_nan(gl.dygraph.to_variable(np.array([1.0, np.inf]))).numpy().tolist()
+        [False]
+    """
     return as_vector(ops.reduce_any(ops.isnan(x)))
 
 
 @layer_function
 def isfinite(x: Tensor) -> Tensor:
-    """Whether no element is infinite or NaN, of shape [1]."""
+    """Whether no element is infinite or NaN, of shape [1].
+
+    Source: paddle.fluid.layers.isfinite.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.isfinite(gl.dygraph.to_variable(np.array([1.0, np.inf]))).numpy().tolist()
+        [False]
+    """
     return as_vector(ops.reduce_all(ops.isfinite(x)))

@@ -19,6 +19,8 @@ from graphloss.losses.similarity import norm
 def range(start: float, end: float, step: float, dtype: object) -> Tensor:
     """start, start + step, … before end; the numbers are Python's, since the length is a part of the type.
 
+    Source: paddle.fluid.layers.range.
+
     Example:
         >>> import graphloss as gl
         >>> with gl.dygraph.guard():
@@ -40,7 +42,16 @@ def range(start: float, end: float, step: float, dtype: object) -> Tensor:
 
 @layer_function
 def linspace(start: float, stop: float, num: int, dtype: object = "float32") -> Tensor:
-    """`num` numbers from start to stop, both among them, evenly apart."""
+    """`num` numbers from start to stop, both among them, evenly apart.
+
+    Source: paddle.fluid.layers.linspace.
+
+    Example:
+        >>> import graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.linspace(0.0, 1.0, 5).numpy().round(4).tolist()
+        [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
     if isinstance(num, bool) or not isinstance(num, int) or num < 1:
         raise AttrError("linspace: num must be a positive integer", got=repr(num))
     share = ops.iota((num,), 0, "float64") / float(max(num - 1, 1))
@@ -51,7 +62,16 @@ def linspace(start: float, stop: float, num: int, dtype: object = "float32") -> 
 def eye(
     num_rows: int, num_columns: int | None = None, batch_shape: Sequence[int] | None = None, dtype: object = "float32"
 ) -> Tensor:
-    """1 on the diagonal, 0 elsewhere; the same matrix at each place of `batch_shape`."""
+    """1 on the diagonal, 0 elsewhere; the same matrix at each place of `batch_shape`.
+
+    Source: paddle.fluid.layers.eye.
+
+    Example:
+        >>> import graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.eye(2).numpy().tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
     columns = num_rows if num_columns is None else num_columns
     one = cast(ops.equal(ops.iota((num_rows, 1), 0), ops.iota((1, columns), 1)), dtypes.canonical(dtype))
     return ops.broadcast_to(one, (*batch_shape, num_rows, columns)) if batch_shape else one
@@ -59,7 +79,16 @@ def eye(
 
 @layer_function
 def diag(diagonal: Tensor) -> Tensor:
-    """A matrix with the vector on its diagonal, 0 elsewhere."""
+    """A matrix with the vector on its diagonal, 0 elsewhere.
+
+    Source: paddle.fluid.layers.diag.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.diag(gl.dygraph.to_variable(np.array([1.0, 2.0]))).numpy().round(4).tolist()
+        [[1.0, 0.0], [0.0, 2.0]]
+    """
     if diagonal.type.rank != 1:
         raise ShapeError("diag takes a vector", expected="rank 1", got=checks.shape_text(diagonal))
     n = diagonal.type.shape[0]
@@ -70,6 +99,8 @@ def diag(diagonal: Tensor) -> Tensor:
 @layer_function
 def shape(input: Tensor) -> Tensor:
     """The dimensions, int32 of shape [rank].
+
+    Source: paddle.fluid.layers.shape.
 
     Example:
         >>> import graphloss as gl
@@ -85,13 +116,31 @@ def shape(input: Tensor) -> Tensor:
 
 @layer_function
 def size(input: Tensor) -> Tensor:
-    """How many elements there are, int64 of shape [1]."""
+    """How many elements there are, int64 of shape [1].
+
+    Source: paddle.fluid.layers.size.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.size(gl.dygraph.to_variable(np.array([[1, 2, 3]]))).numpy().tolist()
+        [3]
+    """
     return as_vector(stopped(ops.size(input.type.shape)))
 
 
 @layer_function
 def clip_by_norm(x: Tensor, max_norm: float, name: str | None = None) -> Tensor:
-    """x, scaled down to ‖x‖₂ = max_norm where it is longer."""
+    """x, scaled down to ‖x‖₂ = max_norm where it is longer.
+
+    Source: paddle.fluid.layers.clip_by_norm.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> with gl.dygraph.guard():
+        ...     gl.layers.clip_by_norm(gl.dygraph.to_variable(np.array([3.0, 4.0])), 1.0).numpy().round(4).tolist()
+        [0.6, 0.8]
+    """
     if not max_norm > 0:
         raise AttrError("clip_by_norm: max_norm must be above 0", got=max_norm)
     length = norm(ops.reshape(x, (x.type.size,)), 2, 0)
@@ -119,6 +168,19 @@ def embedding(
     Raises:
         LabelError (in the run): an index outside [0, rows). UnsupportedError: in eager mode. ShapeError, DtypeError,
         ArgumentTypeError, AttrError: at the call.
+
+    Source: paddle.fluid.layers.embedding.
+
+    Example:
+        >>> import numpy as np, graphloss as gl
+        >>> main, startup = gl.Program(), gl.Program()
+        >>> with gl.program_guard(main, startup):
+        ...     word = gl.data("word", [None, 1], "int64")
+        ...     row = gl.layers.embedding(word, [5, 2], param_attr=gl.initializer.Constant(0.5))
+        >>> exe = gl.Executor()
+        >>> _ = exe.run(startup)
+        >>> exe.run(main, feed={"word": np.array([[4]])}, fetch_list=[row])[0].tolist()
+        [[0.5, 0.5]]
     """
     x = checks.tensor(input, "input", "embedding")
     if x.type.rank < 1 or x.type.shape[-1] != 1:

@@ -12,6 +12,8 @@ from graphloss.losses import checks
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: object | None = None) -> Tensor:
     """e^(x−m) / Σ e^(x−m) along `dim`, m the maximum; no `dim` is 0 for rank 0, 1 and 3, else 1.
 
+    Source: torch.nn.functional.softmax.
+
     Example:
         >>> import numpy as np, graphloss as gl
         >>> with gl.dygraph.guard():
@@ -25,6 +27,8 @@ def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
 @checks.located
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: object | None = None) -> Tensor:
     """(x−m) − log Σ e^(x−m) along `dim`, m the maximum.
+
+    Source: torch.nn.functional.log_softmax.
 
     Example:
         >>> import numpy as np, graphloss as gl
@@ -40,6 +44,8 @@ def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dty
 def logsigmoid(input: Tensor) -> Tensor:
     """−log(1 + e^−x).
 
+    Source: torch.nn.functional.logsigmoid.
+
     Example:
         >>> import numpy as np, graphloss as gl
         >>> with gl.dygraph.guard():
@@ -53,6 +59,8 @@ def logsigmoid(input: Tensor) -> Tensor:
 @checks.located
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + e^(βx)) / β, and x itself where βx > threshold.
+
+    Source: torch.nn.functional.softplus.
 
     Example:
         >>> import numpy as np, graphloss as gl
@@ -70,6 +78,8 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """int64 rows with a 1 at each label; the class count must be given, since it is a part of the type.
 
+    Source: torch.nn.functional.one_hot.
+
     Example:
         >>> import numpy as np, graphloss as gl
         >>> with gl.dygraph.guard():
@@ -86,6 +96,8 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0), with slope 0 at 0; a new value, whatever `inplace` says.
 
+    Source: torch.nn.functional.relu.
+
     Example:
         >>> import numpy as np, graphloss as gl
         >>> with gl.dygraph.guard():
@@ -100,6 +112,8 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 def sigmoid(input: Tensor) -> Tensor:
     """1 / (1 + e^−x).
 
+    Source: torch.nn.functional.sigmoid.
+
     Example:
         >>> import numpy as np, graphloss as gl
         >>> with gl.dygraph.guard():
@@ -113,6 +127,8 @@ def sigmoid(input: Tensor) -> Tensor:
 @checks.located
 def tanh(input: Tensor) -> Tensor:
     """(e^x − e^−x) / (e^x + e^−x).
+
+    Source: torch.nn.functional.tanh.
 
     Example:
         >>> import numpy as np, graphloss as gl
