@@ -6,13 +6,18 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import hypothesis
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from graphloss.ir import program as program_module
+from graphloss.ir.graph import Graph
+from graphloss.ir.parser import parse_graph
+from graphloss.ir.printer import print_graph
+from graphloss.runtime import compile as compile_module
 from tests.numerics import assert_ulp as _assert_ulp
 
 # Before graphloss is imported by any test, and never the user's own cache.
@@ -44,6 +49,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(_CACHE, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def text_reads_back() -> Iterator[None]:
+    """Whatever graph a test makes of a program, or compiles, is equal to the one its text parses to."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((program_module, "snapshot"), (compile_module, "optimise")):
+            patch.setattr(module, name, _reading_back(getattr(module, name)))
+        yield
+
+
+def _reading_back(make: Callable[..., Graph]) -> Callable[..., Graph]:
+    seen: set[str] = set()
+
+    def made(*args: object, **keywords: object) -> Graph:
+        graph = make(*args, **keywords)
+        if len(graph.ops) < 500 and (text := print_graph(graph)) not in seen:
+            seen.add(text)
+            again = parse_graph(text)
+            assert again == graph, f"reads back differently:\n{text}"
+        return graph
+
+    return made
 
 
 @pytest.fixture
