@@ -37,6 +37,9 @@ class MSELoss(_Loss):
 
     Call: (input, label) of one shape, or broadcasting. Gives [1], or for "none" their shape.
 
+    Raises:
+        AttrError: another reduction. ShapeError, DtypeError, ArgumentTypeError: at the call.
+
     Source:
         paddle.fluid.dygraph.MSELoss.
 
@@ -84,6 +87,10 @@ class BCELoss(_Loss):
         reduction: "none", "mean" (over all elements) or "sum"; checked here.
 
     Call: (input, label) of one shape and dtype. Gives [1], or for "none" their shape.
+
+    Raises:
+        AttrError: another reduction. ShapeError, DtypeError, ArgumentTypeError: at the call. ValueRangeError (in the
+            run, where values are checked): a probability or label outside [0, 1].
 
     Source:
         paddle.fluid.dygraph.BCELoss.

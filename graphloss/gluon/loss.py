@@ -119,6 +119,8 @@ class SigmoidBinaryCrossEntropyLoss(Loss):
         weight, batch_axis: as in `L2Loss`.
 
     Call: (pred, label, sample_weight=None, pos_weight=None); pos_weight p broadcasts to pred, as a rule (1, C).
+    Gives (N,). Raises as `L2Loss` does; ValueRangeError (in the run, where values are checked): a probability outside
+    [0, 1].
 
     Source:
         mxnet.gluon.loss.SigmoidBinaryCrossEntropyLoss.

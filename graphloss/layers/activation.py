@@ -318,7 +318,15 @@ def log_softmax(input: Tensor, axis: int | None = None, dtype: str | None = None
 
 @layer_function
 def l2_normalize(x: Tensor, axis: int, epsilon: float = 1e-12, name: str | None = None) -> Tensor:
-    """x / √max(Σ x², ε) along `axis`.
+    """x / √max(Σ x², ε) along `axis`; the zero vector stays 0, with gradient g/√ε.
+
+    Args:
+        x: any shape, which the result has, too.
+        axis: of the vectors, counted from the end where negative.
+        epsilon: ε.
+
+    Raises:
+        ShapeError: no such axis. DtypeError, ArgumentTypeError: at the call.
 
     Source:
         paddle.fluid.layers.l2_normalize.

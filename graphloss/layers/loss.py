@@ -162,7 +162,13 @@ def sigmoid_cross_entropy_with_logits(
 
 @layer_function
 def square_error_cost(input: Tensor, label: Tensor) -> Tensor:
-    """(input − label)², element by element, with broadcasting.
+    """(input − label)², element by element.
+
+    Args:
+        input, label: of one shape, or broadcasting; the result has the shape of both.
+
+    Raises:
+        ShapeError, DtypeError, ArgumentTypeError: at the call.
 
     Source:
         paddle.fluid.layers.square_error_cost.
@@ -180,7 +186,13 @@ def square_error_cost(input: Tensor, label: Tensor) -> Tensor:
 
 @layer_function
 def mse_loss(input: Tensor, label: Tensor) -> Tensor:
-    """The mean of (input − label)² over all elements, of shape [1].
+    """The mean of (input − label)² over all elements, of shape [1]; NaN of none.
+
+    Args:
+        input, label: of one shape, or broadcasting.
+
+    Raises:
+        ShapeError, DtypeError, ArgumentTypeError: at the call.
 
     Source:
         paddle.fluid.layers.mse_loss.
@@ -201,8 +213,12 @@ def mse_loss(input: Tensor, label: Tensor) -> Tensor:
 def huber_loss(input: Tensor, label: Tensor, delta: float) -> Tensor:
     """d²/2 where |d| ≤ δ, else δ(|d| − δ/2), with d = label − input, element by element.
 
+    Args:
+        input, label: of one shape, which is that of the result, too.
+        delta: δ.
+
     Raises:
-        ShapeError: input and label have different shapes.
+        ShapeError: input and label have different shapes. DtypeError, ArgumentTypeError: at the call.
 
     Source:
         Huber, Robust estimation of a location parameter, 1964; paddle.fluid.layers.huber_loss.
@@ -289,6 +305,12 @@ def label_smooth(
     name: str | None = None,
 ) -> Tensor:
     """(1−ε)·label + ε·prior_dist, where the prior is 1/C without one; `label` is one-hot along its last axis.
+
+    Args:
+        label: [..., C], the shape of the result.
+        prior_dist: [1, C], or None.
+        epsilon: ε.
+        dtype: accepted for old programs; the result has the dtype of the label.
 
     Raises:
         AttrError: ε outside [0, 1].

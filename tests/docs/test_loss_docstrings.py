@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import graphloss as gl
@@ -37,3 +39,24 @@ PLAIN = "Linear Module functional"  # a layer, the base of all, and a module
 )
 def test_what_pytorch_has_shows_an_example(module: object, name: str) -> None:
     assert ">>>" in (getattr(module, name).__doc__ or "")
+
+
+def is_loss(module: object, name: str) -> bool:
+    if module is gl.layers:
+        return ".layers.loss" in getattr(gl.layers, name).__module__
+    return "loss" in name.lower() or name in ("kl_div", "cross_entropy", "linear_chain_crf")
+
+
+ALL_LOSSES = [(m, n) for m, n in LOSSES if is_loss(m, n)]
+
+
+@pytest.mark.parametrize(("module", "name"), ALL_LOSSES, ids=[f"{m.__name__}.{n}" for m, n in ALL_LOSSES])
+def test_arguments_and_errors(module: object, name: str) -> None:
+    """Said here, or in the docstring of the loss it names: "as in `mse_loss`", "as `L2Loss`"."""
+    text = getattr(module, name).__doc__ or ""
+    other = re.search(r"\bas (?:in )?`(\w+)`", text)
+    if other is not None:
+        text += getattr(module, other[1]).__doc__ or ""
+    assert "Args:" in text
+    assert "Raises" in text
+    assert re.search(r"\[[^\]]*\]|\([A-Z, …d\d]+\)|\bshapes?\b", text), "the shapes"
