@@ -229,7 +229,9 @@ def _late(lowered: Lowered, order: list[Value | Opaque | Root], edges: list[list
     last = _last_loads(order, edges, level, free)
     for i, found in enumerate(edges):
         if level[i] == free:
-            level[i] = max((level[j] + gap for j, gap in found if edges[j]), default=early[i])
+            # what is loaded waits for nobody, but a host call or nest that reads inputs only has a place of its own
+            known = (level[j] + gap for j, gap in found if edges[j] or isinstance(order[j], Opaque))
+            level[i] = max(known, default=early[i])
             level[i] = max(level[i], last[i])
     return level
 

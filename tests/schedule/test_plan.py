@@ -173,3 +173,21 @@ def test_an_unseen_loss_from_ops_alone(rng: np.random.Generator) -> None:
 
     plan = planned(build, {"x": rng.normal(size=(6, 30)).astype("float32"), "y": rng.integers(0, 30, 6)})
     assert len(big(plan)) == 1
+
+
+def test_what_reads_a_product_of_inputs_comes_after_it(rng: np.random.Generator) -> None:
+    """Numbers that no stored tensor needs: the rows of a product that labels choose, of a call that reads the product,
+    and of a product that a stored tensor needs late."""
+
+    def build() -> list[Tensor]:
+        x, w, y = data("x", [None, 8]), data("w", [50, 8]), data("y", [None], "int64")
+        scores = ops.matmul(x, w, False, True)
+        capped = ops.reduce_mean(ops.neg(ops.pick(ops.log_softmax(30.0 * ops.tanh(scores / 30.0)), y)))
+        summed = ops.reduce_sum(ops.pick(ops.cumsum(scores, 1), y) * 3.0)
+        late = scores * ops.reduce_sum(x) / ops.reduce_sum(ops.exp(x * ops.reduce_sum(w)))
+        return [capped, summed, ops.reduce_sum(ops.pick(scores, y)), late]
+
+    x, w = (0.3 * rng.normal(size=n).astype("float32") for n in ((6, 8), (50, 8)))
+    feeds = {"x": x, "w": w, "y": rng.integers(0, 50, 6)}
+    for wanted in ([0], [1], [2], [0, 1, 2], [1, 3], [0, 1, 2, 3]):
+        planned(lambda wanted=wanted: [build()[i] for i in wanted], feeds)  # type: ignore[misc]
