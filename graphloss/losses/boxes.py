@@ -128,7 +128,7 @@ def diou_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
 def ciou_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """1 − IoU + ρ²/c² + α·v per pair of boxes, v = (4/π²)·(atan(w'/h') − atan(w/h))², α = v/(1 − IoU + v).
 
-    ρ and c as in `giou_loss`; (w, h) and (w', h') are the sizes of input and target. α gets no gradient. The
+    ρ and c as in `diou_loss`; (w, h) and (w', h') are the sizes of input and target. α gets no gradient. The
     difference of the angles is one angle, of (w'·h − w·h', w·w' + h·h'); it is 0 where a box is a point.
 
     Arguments, result and errors as in `giou_loss`.

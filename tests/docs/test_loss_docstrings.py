@@ -54,9 +54,8 @@ ALL_LOSSES = [(m, n) for m, n in LOSSES if is_loss(m, n)]
 def test_arguments_and_errors(module: object, name: str) -> None:
     """Said here, or in the docstring of the loss it names: "as in `mse_loss`", "as `L2Loss`"."""
     text = getattr(module, name).__doc__ or ""
-    other = re.search(r"\bas (?:in )?`(\w+)`", text)
-    if other is not None:
-        text += getattr(module, other[1]).__doc__ or ""
+    for other in re.findall(r"\bas (?:in )?`(\w+)`", text):
+        text += getattr(module, other).__doc__ or ""
     assert "Args:" in text
     assert "Raises" in text
     assert re.search(r"\[[^\]]*\]|\([A-Z, …d\d]+\)|\bshapes?\b", text), "the shapes"
