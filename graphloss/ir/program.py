@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from graphloss.errors import ArgumentTypeError, IndexRangeError, ParseError
 from graphloss.ir.block import Block
@@ -10,12 +11,16 @@ from graphloss.ir.clone import cloned
 from graphloss.ir.dims import Dim, Equations, symbol
 from graphloss.ir.graph import Graph
 from graphloss.ir.location import user_location
+from graphloss.ir.netx import to_networkx
 from graphloss.ir.parameter import Parameter
 from graphloss.ir.reach import late_gradient
 from graphloss.ir.snapshot import snapshot
 from graphloss.ir.tensor import Tensor
 from graphloss.ir.text import program_of_text, text_of_program
 from graphloss.ir.variable import Variable
+
+if TYPE_CHECKING:
+    import networkx
 
 _first_seed = [0]
 
@@ -118,6 +123,26 @@ class Program:
             VerifyError: something that runs reads a variable before anything defines it.
         """
         return snapshot(self, fetches)
+
+    def to_networkx(self, fetches: Sequence[Tensor | str] = ()) -> networkx.MultiDiGraph[str | int]:
+        """The snapshot that computes `fetches` as a networkx graph: a node for each value and each op, and an edge for
+        each operand and each result.
+
+        A value's node is its name, with `kind`, `type`, `fetched` and `written`; an op's node is its position, with
+        `kind` "op", `op`, `attrs`, `role` and `scope`. Edges carry the `position` of the operand or result.
+
+        Raises:
+            UnknownVariable: a fetch that the program does not have.
+
+        Example:
+            >>> import graphloss as gl
+            >>> main = gl.Program()
+            >>> with gl.program_guard(main):
+            ...     y = gl.layers.exp(gl.data("x", [3]))
+            >>> list(main.to_networkx([y]).edges()) == [("x", 0), (0, y.name)]
+            True
+        """
+        return to_networkx(self.snapshot(fetches))
 
     def to_string(self, throw_on_error: bool = False, with_details: bool = False) -> str:
         """The program as text; with details, comments say what else variables carry and where ops were written."""

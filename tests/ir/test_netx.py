@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import networkx
 
+import graphloss as gl
 from graphloss.ir.netx import to_networkx
 from graphloss.ir.parser import parse_graph
 
@@ -32,3 +33,15 @@ def test_values_and_ops_are_nodes() -> None:
     assert sorted(view.in_edges(0, data="position")) == [("x", 0, 0), ("x", 0, 1)]
     assert networkx.is_directed_acyclic_graph(view)
     assert networkx.ancestors(view, "q") == {"x", "w", "p", 0, 1}
+
+
+def test_of_a_program() -> None:
+    main = gl.Program()
+    with gl.program_guard(main):
+        x = gl.data("x", [None, 4])
+        y = gl.layers.exp(x)
+        z = gl.layers.log(y)
+    view = main.to_networkx([z.name])
+    assert networkx.shortest_path(view, "x", z.name) == ["x", 0, y.name, 1, z.name]
+    assert (view.nodes["x"]["kind"], view.nodes[z.name]["fetched"]) == ("feed", True)
+    assert not [n for n, kind in main.to_networkx().nodes(data="kind") if kind == "op"], "nothing is asked for"
