@@ -1,13 +1,12 @@
 """The losses of Paddle Fluid's guide to loss functions, each on numbers small enough to check by hand.
 
-Left out: noise contrastive estimation, hierarchical sigmoid, CRF and CTC.
-
 Run it as `python examples/fluid_guide.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -25,12 +24,15 @@ SOFT = np.array([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05]])
 
 def run(build: Callable[..., Any], **feed: Array) -> list[Array]:
     """Declares an input per array, builds the program, compiles and runs it: the values of what `build` returns."""
-    main = fluid.Program()
-    with fluid.program_guard(main):
+    main, startup = fluid.Program(), fluid.Program()
+    with fluid.program_guard(main, startup):
         inputs = {n: fluid.data(name=n, shape=[None, *a.shape[1:]], dtype=a.dtype.name) for n, a in feed.items()}
         built = build(**inputs)
         fetch = list(built) if isinstance(built, tuple) else [built]
-    return fluid.Executor(fluid.CPUPlace()).run(main, feed=feed, fetch_list=fetch)
+    exe = fluid.Executor(fluid.CPUPlace())
+    if startup.global_block().ops:  # parameters start there
+        exe.run(startup)
+    return exe.run(main, feed=feed, fetch_list=fetch)
 
 
 def show(what: str, got: Array, want: npt.ArrayLike) -> None:
@@ -86,6 +88,64 @@ def multi_label() -> None:
     show("sigmoid_cross_entropy_with_logits", loss, np.log1p(np.exp(np.where(y == 1, -x, x))))
 
 
+def first(values: Array) -> fluid.ParamAttr:
+    """A parameter that starts at these values."""
+    return fluid.ParamAttr(initializer=fluid.initializer.NumpyArrayInitializer(values))
+
+
+def large_scale() -> None:
+    print("large-scale classification: without the sum over all classes")
+    x, label = np.array([[1.0, -0.5]]), np.array([[2]])
+    weight = np.array([[0.2, 0.1], [-0.3, 0.4], [0.5, -0.6], [0.1, 0.3]])
+
+    def sampled(x: fluid.Variable, y: fluid.Variable) -> object:
+        # drawn classes are told from the true one; given here, so that the numbers can be checked
+        return fluid.layers.nce(
+            x, y, num_total_classes=4, num_neg_samples=2, param_attr=first(weight), bias_attr=False,
+            custom_neg_classes=[0, 3],
+        )  # fmt: skip
+
+    (nce,) = run(sampled, x=x, y=label)
+    o, noise = 1 / (1 + np.exp(-(x @ weight.T)[0])), 2 / 4
+    each = [-np.log(o[2] / (o[2] + noise)), *(-np.log(noise / (o[[0, 3]] + noise)))]
+    show("nce, divided by the number of its terms", nce, [[np.sum(each) / 3]])
+
+    # class 2 of 4 is reached by two decisions: bit 0 at node 2, then bit 1 at node 0
+    nodes = weight[:3]
+    (tree,) = run(lambda x, y: fluid.layers.hsigmoid(x, y, 4, param_attr=first(nodes), bias_attr=False), x=x, y=label)
+    z = (x @ nodes.T)[0]
+    show("hsigmoid, the sum over the path", tree, [[np.log1p(np.exp(z[2])) + np.log1p(np.exp(-z[0]))]])
+
+
+def sequences() -> None:
+    print("sequences: a tag for each word, or symbols without their places")
+    words, tags = np.array([[[1.0, 0.2], [0.1, 0.8], [0.5, 0.4]]]), np.array([[[0], [1], [1]]])
+    # from the start to each tag, from each tag to the end, from tag to tag
+    moves = np.array([[0.1, -0.1], [0.0, 0.3], [0.2, 0.5], [-0.4, 0.6]])
+
+    def tagging(x: fluid.Variable, y: fluid.Variable, n: fluid.Variable) -> object:
+        cost = fluid.layers.linear_chain_crf(x, y, param_attr=fluid.ParamAttr(
+            name="moves", initializer=fluid.initializer.NumpyArrayInitializer(moves)), length=n)  # fmt: skip
+        return cost, fluid.layers.crf_decoding(x, param_attr=fluid.ParamAttr(name="moves"), length=n)
+
+    def score(path: tuple[int, ...]) -> float:
+        steps = sum(moves[2 + a, b] for a, b in pairwise(path))
+        return float(moves[0, path[0]] + moves[1, path[-1]] + words[0, range(3), path].sum() + steps)
+
+    paths = {path: score(path) for path in product((0, 1), repeat=3)}
+    cost, best = run(tagging, x=words, y=tags, n=np.array([[3]]))
+    show("linear_chain_crf, of 8 paths", cost, [[np.log(np.exp(list(paths.values())).sum()) - paths[0, 1, 1]]])
+    show("crf_decoding", best, [max(paths, key=lambda path: paths[path])])
+
+    # three frames of blank and one symbol, all even: "a" is spelled by 6 of the 8 paths
+    frames, text = np.zeros((3, 1, 2)), np.array([[1]])
+    (ctc,) = run(
+        lambda x, y, t, n: fluid.layers.warpctc(x, y, input_length=t, label_length=n),
+        x=frames, y=text, t=np.array([3]), n=np.array([1]),
+    )  # fmt: skip
+    show("warpctc", ctc, [[-np.log(6 / 8)]])
+
+
 def ranking() -> None:
     print("ranking: document a belongs before document b; scores a = [1.2, 0.4], b = [0.4, 0.9]")
     left, right = np.array([[1.2], [0.4]]), np.array([[0.4], [0.9]])
@@ -137,7 +197,7 @@ def optimizing() -> None:
 
 
 def main() -> None:
-    for section in (regression, classification, multi_label, ranking, composition, optimizing):
+    for section in (regression, classification, multi_label, large_scale, sequences, ranking, composition, optimizing):
         section()
 
 

@@ -2,7 +2,7 @@
 
 Where the tutorial's text and MXNet differ, the code does what MXNet does: the losses are means over a sample's
 elements, not sums; a net that ends in a sigmoid takes from_sigmoid=True; 0.02 as KL divergence is a mean over the
-classes, their sum is 0.1017. Left out: CTC.
+classes, their sum is 0.1017; CTC adds up all alignments, it does not pick one.
 
 Run it as `python examples/gluon_losses.py [--output examples/output]`.
 """
@@ -109,6 +109,12 @@ def embeddings() -> None:
     show("CosineEmbeddingLoss, same, label -1", loss(x, x, nd.array(-1)), [[1.0]])
 
 
+def alignments() -> None:
+    print("alignments")
+    # three frames of one symbol and a blank, all even: "a" is spelled by 6 of the 8 paths; the blank is the last class
+    show("CTCLoss", gloss.CTCLoss()(nd.array(np.zeros((1, 3, 2))), nd.array([[0]])), [-np.log(6 / 8)])
+
+
 def draw(curves: Curves, label: int, title: str, path: Path) -> None:
     """Values of the losses for predictions in [-5, 5) and one label."""
     x = nd.arange(-5, 5, 0.1)
@@ -131,7 +137,7 @@ def main() -> None:
     arguments.add_argument("--output", type=Path, default=HERE / "output", help="folder for the pictures")
     output: Path = arguments.parse_args().output
     nd.random.seed(0)
-    for section in (basic_usage, classification, distributions, embeddings):
+    for section in (basic_usage, classification, distributions, embeddings, alignments):
         section()
     print("pictures")
     output.mkdir(parents=True, exist_ok=True)

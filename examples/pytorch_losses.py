@@ -1,7 +1,7 @@
 """The losses of two PyTorch texts, slides and a tutorial, under PyTorch's names, with the numbers they ought to print.
 
 The tutorial prints 0.1763 for its cross entropy, 0.2824 for its BCE, 0.3750 and 0.5000 for its MSE and L1. The right
-numbers are 0.1640, 0.2407, 0.5625 and 0.6250. Left out: CTC and adaptive softmax.
+numbers are 0.1640, 0.2407, 0.5625 and 0.6250.
 
 Run it as `python examples/pytorch_losses.py`.
 """
@@ -112,10 +112,59 @@ def slides() -> None:
           np.array([1, -1])), (0.04 + 0.96) / 2)  # fmt: skip
 
 
+    far_off, classes = np.array([[0.2, 1.0, 0.4], [0.7, 0.1, 0.3]]), np.array([2, 0])
+    weight = np.array([1.0, 2.0, 3.0])
+    p_y = np.exp(far_off) / np.exp(far_off).sum(axis=1, keepdims=True)
+    each = -np.log(p_y[[0, 1], classes])
+    check("CrossEntropyLoss(weight): divided by Σw[y]", weighted(nn.CrossEntropyLoss), (far_off, classes, weight),
+          (3 * each[0] + each[1]) / 4)  # fmt: skip
+    check("NLLLoss(weight) of log_softmax", weighted(nn.NLLLoss), (np.log(p_y), classes, weight),
+          (3 * each[0] + each[1]) / 4)  # fmt: skip
+    check("MultiMarginLoss(p=2, weight)", weighted(nn.MultiMarginLoss, p=2), (row, np.array([3]), np.arange(4.0)),
+          3 * (0.09 + 0.16 + 0.36) / 4)  # fmt: skip
+    # frames of blank and one symbol, all even: the symbol is spelled by 6 of the 8 paths through three of them
+    check("CTCLoss", lambda x, y: nn.CTCLoss()(F.log_softmax(x, 2), y, [3], [1]), (np.zeros((3, 1, 2)),
+          np.array([[1]])), -np.log(6 / 8))  # fmt: skip
+
+
+def weighted(loss: Callable[..., Any], **options: Any) -> Callable[..., gl.Tensor]:
+    """The loss of (x, y, weight), with the weight of each class."""
+
+    def criterion(x: gl.Tensor, y: gl.Tensor, weight: gl.Tensor) -> gl.Tensor:
+        found: gl.Tensor = loss(weight=weight, **options)(x, y)
+        return found
+
+    return criterion
+
+
+def adaptive() -> None:
+    """Six classes: three in the head beside a cluster of the other three, whose vectors are shorter."""
+    print("slides, adaptive softmax")
+    model = nn.AdaptiveLogSoftmaxWithLoss(in_features=4, n_classes=6, cutoffs=[3], div_value=2.0, dtype="float64")
+    rng = np.random.default_rng(1)
+    for parameter in model.parameters():
+        parameter.set_value(rng.standard_normal(parameter.shape))
+    head, shorter, tail = (parameter.numpy() for parameter in model.parameters())
+    x, y = rng.standard_normal((5, 4)), np.array([0, 5, 2, 3, 1])
+    output, loss = model(tensor(x), tensor(y))
+    first, rest = log_softmax(x @ head.T), log_softmax(x @ shorter.T @ tail.T)
+    log_p = np.concatenate([first[:, :3], first[:, 3:] + rest], axis=1)  # the cluster, then the class in it
+    np.testing.assert_allclose(model.log_prob(tensor(x)).numpy(), log_p, rtol=1e-12)
+    np.testing.assert_allclose(output.numpy(), log_p[range(5), y], rtol=1e-12)
+    show("AdaptiveLogSoftmaxWithLoss", loss, -log_p[range(5), y].mean())
+
+
+def log_softmax(z: Array) -> Array:
+    """In NumPy, to compare with."""
+    shifted: Array = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    return shifted
+
+
 def main() -> None:
     with gl.dygraph.guard():
         tutorial_classification()
         tutorial_regression()
+        adaptive()
     slides()
 
 
