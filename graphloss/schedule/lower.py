@@ -107,10 +107,14 @@ class Lowering(Views):
         types = dict(zip(results, zip(op.outputs, outs, strict=True), strict=True))
         buffers: dict[str, str] = {}
         in_place = False
-        for array, name in zip(nest.of_kind(*GIVEN), op.inputs, strict=True):
+        given = tuple(zip(nest.of_kind(*GIVEN), op.inputs, strict=True))
+        read = {a.name: self.materialise(self.refs[n], self.shape(n)) for a, n in given if a.kind == INPUT}
+        for array, name in given:
+            # what changes states runs last, so it must read no state that has changed by then
+            fixed = not {name, *self.out.in_place.values()} & set(read.values())
             if array.kind == INPUT:
-                buffers[array.name] = self.materialise(self.refs[name], self.shape(name))
-            elif self.may_update(name, types[array.name][0]):
+                buffers[array.name] = read[array.name]
+            elif fixed and self.may_update(name, types[array.name][0]):
                 buffers[array.name] = name
                 self.out.in_place[types[array.name][0]] = name
                 in_place = True

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 import graphloss as gl
-from graphloss import nn
+from graphloss import nn, ops
 from graphloss.errors import LabelError
 from graphloss.ir.printer import print_graph
 from graphloss.options import CompileOptions
@@ -109,3 +111,115 @@ def test_explain_says_so() -> None:
     main, _, loss = model(1000)
     text = str(gl.explain(main, [loss]))
     assert "rows of a state: sub -> neg, mul, index_add" in text and "loop nest index_add" in text
+
+
+def rows_added(swap: bool) -> tuple[list[Array], list[Array], int]:
+    """w and v after a step that adds rows of each other, or of w itself, to them; what they should be; nests that run
+    in place."""
+    main, startup = gl.Program(), gl.Program()
+    with gl.unique_name.guard(), gl.program_guard(main, startup):
+        index = gl.data("i", [None], "int64")
+        w, v = (gl.layers.create_parameter([9, 6], "float32", name=name) for name in "wv")
+        a, b = ops.index_add(w, index, v if swap else w), ops.index_add(v, index, w)
+        gl.layers.assign(a, output=w)
+        gl.layers.assign(b, output=v)
+        count = gl.layers.reduce_sum(index)
+    scope, exe = gl.Scope(), gl.Executor()
+    exe.run(startup, scope=scope)
+    before = [value(scope, name) for name in "wv"]
+    want, places = [x.copy() for x in before], np.random.default_rng(0).integers(0, 9, 9)
+    np.add.at(want[0], places, before[1 if swap else 0])
+    np.add.at(want[1], places, before[0])
+    exe.run(main, {"i": places}, [count], scope=scope)
+    plan = gl.explain(main, [count]).code.plan
+    return [value(scope, name) for name in "wv"], want, len(plan.in_place)
+
+
+@pytest.mark.parametrize("swap", [True, False])
+def test_states_are_read_as_they_were_before_the_step(swap: bool) -> None:
+    found, want, in_place = rows_added(swap)
+    np.testing.assert_array_equal(found, want)
+    assert in_place == 1
+
+
+VARIANTS = ("a rate that is a variable", "a fed rate", "squares", "clipped by norm", "clipped by global norm")
+DENSE_VARIANTS = ("clipped by value", "gathered twice", "also used whole", "read after the step", "two optimizers")
+
+
+def variant(kind: str) -> tuple[gl.Program, gl.Program, list[gl.Variable]]:
+    main, startup = gl.Program(), gl.Program()
+    startup.random_seed = 1
+    with gl.unique_name.guard(), gl.program_guard(main, startup):
+        i, j = gl.data("i", [None], "int64"), gl.data("j", [None], "int64")
+        x, rate = gl.data("x", [None, 6]), gl.data("rate", [1])
+        w = gl.layers.create_parameter([9, 6], "float32", name="w")
+        rows, others = gl.layers.gather(w, i), gl.layers.gather(w, j)
+        whole = gl.layers.reduce_sum(w)  # before the step
+        loss, more = gl.layers.mean(rows * rows * x if kind == "squares" else rows * x), []
+        clips = {
+            "clipped by value": gl.clip.GradientClipByValue(0.01), "clipped by norm": gl.clip.GradientClipByNorm(0.01),
+            "clipped by global norm": gl.clip.GradientClipByGlobalNorm(0.01),
+        }  # fmt: skip
+        step: float | gl.Variable = 0.5
+        if kind == "a rate that is a variable":
+            attr = gl.ParamAttr(name="rate_of_w", trainable=False, initializer=gl.initializer.Constant(0.25))
+            step = gl.layers.create_parameter([1], "float32", attr=attr)
+        elif kind == "a fed rate":
+            step = rate
+        elif kind == "gathered twice":
+            loss = loss + gl.layers.mean(others * x * 2.0)
+        elif kind == "also used whole":
+            loss = loss + gl.layers.mean(w * w)
+        gl.optimizer.SGD(step, grad_clip=clips.get(kind)).minimize(loss)
+        if kind == "read after the step":
+            more.append(gl.layers.reduce_sum(w))
+        elif kind == "two optimizers":
+            gl.optimizer.SGD(0.1).minimize(gl.layers.mean(gl.layers.gather(w, j) * x))
+    return main, startup, [loss, whole, *more]
+
+
+@pytest.mark.parametrize("kind", [*VARIANTS, *DENSE_VARIANTS])
+def test_variants_of_the_step(kind: str) -> None:
+    rng = np.random.default_rng(2)
+    given = {
+        "i": rng.integers(0, 9, 30), "j": rng.integers(0, 9, 30), "x": rng.standard_normal((30, 6)).astype(np.float32),
+        "rate": np.array([0.3], np.float32),
+    }  # fmt: skip
+    runs = []
+    for options in (CompileOptions(), DENSE):
+        main, startup, fetches = variant(kind)
+        scope, exe = gl.Scope(), gl.Executor(options=options)
+        exe.run(startup, scope=scope)
+        used = {n for op in main.snapshot(fetches).ops for n in op.inputs}
+        fed = {n: a for n, a in given.items() if n in used}
+        losses = [np.concatenate([np.ravel(a) for a in exe.run(main, fed, fetches, scope=scope)]) for _ in range(3)]
+        runs.append((value(scope, "w"), losses))
+    np.testing.assert_allclose(runs[0][0], runs[1][0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(runs[0][1], runs[1][1], rtol=1e-5, atol=1e-5)
+    text = print_graph(optimise(main.snapshot(fetches)))
+    assert text.count("= index_add(") == (1 if kind in VARIANTS else 0)
+
+
+def test_threads_that_train_and_read_one_scope() -> None:
+    """Steps at the same time may be lost in part, as dense ones are lost whole; all of memory stays in order."""
+    main, startup, loss = model(50)
+    scope, exe = gl.Scope(), gl.Executor(options=CompileOptions(threads=1))
+    exe.run(startup, scope=scope)
+    exe.run(main, feed(50), [loss], scope=scope)
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(30):
+                (found,) = exe.run(main, feed(50), [loss], scope=scope)
+                assert np.isfinite(found).all()
+        except BaseException as error:
+            failures.append(error)
+
+    others = [threading.Thread(target=work) for _ in range(3)]
+    for thread in others:
+        thread.start()
+    for thread in others:
+        thread.join()
+    assert not failures
+    assert np.isfinite(value(scope, "w")).all() and np.isfinite(value(scope, "b")).all()
