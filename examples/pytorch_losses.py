@@ -111,7 +111,6 @@ def slides() -> None:
     check("CosineEmbeddingLoss", nn.CosineEmbeddingLoss(), (np.array([[3.0, 4.0]] * 2), np.array([[4.0, 3.0]] * 2),
           np.array([1, -1])), (0.04 + 0.96) / 2)  # fmt: skip
 
-
     far_off, classes = np.array([[0.2, 1.0, 0.4], [0.7, 0.1, 0.3]]), np.array([2, 0])
     weight = np.array([1.0, 2.0, 3.0])
     p_y = np.exp(far_off) / np.exp(far_off).sum(axis=1, keepdims=True)
@@ -143,6 +142,7 @@ def adaptive() -> None:
     model = nn.AdaptiveLogSoftmaxWithLoss(in_features=4, n_classes=6, cutoffs=[3], div_value=2.0, dtype="float64")
     rng = np.random.default_rng(1)
     for parameter in model.parameters():
+        assert isinstance(parameter, gl.dygraph.VarBase)
         parameter.set_value(rng.standard_normal(parameter.shape))
     head, shorter, tail = (parameter.numpy() for parameter in model.parameters())
     x, y = rng.standard_normal((5, 4)), np.array([0, 5, 2, 3, 1])
