@@ -27,6 +27,7 @@ from graphloss.ir.loops import (
 )
 from graphloss.ir.opdef import Array
 from graphloss.ops import special
+from graphloss.ops.owners import Owners
 
 FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative, "abs": np.abs,
@@ -66,17 +67,21 @@ class _Run:
     failures: list[Failure] = field(default_factory=list)
     names: dict[str, Any] = field(default_factory=dict)
     lanes: int | None = None  # of the vector loop we are in
+    iterations: Owners | None = None  # who touches what is not scratch, of the iterations of the parallel loop
+    own_lanes: Owners | None = None  # of those of the vector loop we are in
+    overlap: str = ""
 
 
 def interpret(
-    nest: Nest, sizes: Mapping[str, int], inputs: Sequence[Array]
+    nest: Nest, sizes: Mapping[str, int], inputs: Sequence[Array], *, owners: bool = False
 ) -> tuple[tuple[Array, ...], tuple[Failure, ...]]:
     """The outputs of `nest` on these inputs, and the checks that failed (lowest index of each first).
 
     Outputs hold 0 where the nest writes nothing. Raises IndexError for an access that leaves an array: that is an error
-    of the nest, whatever the data.
+    of the nest, whatever the data. With `owners` it raises RuntimeError where iterations of the parallel loop (unless
+    a check failed) or of a vector loop touch an element that another one of them writes.
     """
-    run = _Run(nest, sizes, {})
+    run = _Run(nest, sizes, {}, iterations=Owners() if owners else None)
     for array, value in zip(nest.of_kind(*loops.GIVEN), inputs, strict=True):
         shape = tuple(int(_value(run, n)) for n in array.shape)
         if value.shape != shape or value.dtype.name != array.dtype:
@@ -91,6 +96,8 @@ def interpret(
                 _memory(run, array).fill(99)
             run.names = {nest.index: np.int64(i)}
             _statements(run, nest.body)
+    if run.overlap and not run.failures:
+        raise RuntimeError(run.overlap)
     failures = sorted(run.failures, key=lambda f: (f.array, f.index))
     return tuple(outputs), tuple(failures)
 
@@ -119,10 +126,10 @@ def _loop(run: _Run, loop: Loop) -> None:
     begin, end = int(_value(run, loop.begin)), int(_value(run, loop.end))
     if loop.kind == loops.VECTOR:
         if begin < end:
-            run.lanes = end - begin
+            run.lanes, run.own_lanes = end - begin, None if run.iterations is None else Owners()
             run.names[loop.index] = np.arange(begin, end, dtype=np.int64)
             _statements(run, loop.body)
-            run.lanes = None
+            run.lanes = run.own_lanes = None
         return
     order = range(begin, end) if loop.kind == loops.SEQUENTIAL else range(end - 1, begin - 1, -1)
     for i in order:
@@ -145,7 +152,7 @@ def _accumulate(run: _Run, s: Accumulate) -> None:
         run.names[s.name] = FUNCTIONS[_COMBINE[s.kind]](known, part)
 
 
-def _place(run: _Run, name: str, index: Sequence[Expr], when: Any) -> tuple[Any, ...]:
+def _place(run: _Run, name: str, index: Sequence[Expr], when: Any, *, write: bool = False) -> tuple[Any, ...]:
     """The index of an access in NumPy's form; where `when` is false, 0."""
     shape = run.memory[name].shape
     place = []
@@ -156,18 +163,33 @@ def _place(run: _Run, name: str, index: Sequence[Expr], when: Any) -> tuple[Any,
             wrong = np.broadcast_to(i, np.shape(bad))[bad]
             raise IndexError(f"{run.nest.name}: {name} has {n} elements on axis {axis}, index {wrong[:1].tolist()[0]}")
         place.append(np.where(when, i, 0))
+    if run.iterations is not None:
+        _touch(run, run.iterations, name, tuple(place), when, write)
     return tuple(place)
+
+
+def _touch(run: _Run, iterations: Owners, name: str, place: tuple[Any, ...], when: Any, write: bool) -> None:
+    memory, kind = run.memory[name], run.nest.array(name).kind
+    if kind == loops.INPUT or not np.any(when):
+        return
+    active = _spread(run, when)
+    places = _spread(run, np.ravel_multi_index(place, memory.shape))[active]
+    iteration, size = int(run.names[run.nest.index]), memory.size
+    if run.own_lanes is not None and run.own_lanes.conflict(name, size, places, np.flatnonzero(active), write):
+        raise RuntimeError(f"{run.nest.name}: lanes touch elements of {name} that others write")
+    if kind != loops.SCRATCH and iterations.conflict(name, size, places, iteration, write):
+        run.overlap = f"{run.nest.name}: iterations touch elements of {name} that others write"
 
 
 def _store(run: _Run, s: Store) -> None:
     value = _value(run, s.value)
     if s.when is None:
-        run.memory[s.array][_place(run, s.array, s.index, True)] = value
+        run.memory[s.array][_place(run, s.array, s.index, True, write=True)] = value
         return
     when = _spread(run, _value(run, s.when))
     if not when.any():
         return
-    place = tuple(_spread(run, i)[when] for i in _place(run, s.array, s.index, when))
+    place = tuple(_spread(run, i)[when] for i in _place(run, s.array, s.index, when, write=True))
     run.memory[s.array][place] = _spread(run, value)[when]
 
 

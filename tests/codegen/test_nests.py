@@ -47,7 +47,7 @@ def test_random_nests(seed: int) -> None:
     for n, t in ((1, 1), (2, 16), (3, 17), (40, int(rng.integers(2, 40))), (0, 5)):
         inputs = [rng.normal(size=(n, t)).astype(dtype), rng.integers(0, t + 3, (n, t)).astype(index)]
         sizes = {"N": n, "T": t}
-        want, _ = interpret(nest, sizes, inputs)
+        want, _ = interpret(nest, sizes, inputs, owners=True)
         got, _ = native.run(sizes, inputs)
         for g, w in zip(got, want, strict=True):
             np.testing.assert_allclose(g, w, rtol=2e-5 if dtype == "float32" else 1e-12, atol=1e-5)
@@ -56,7 +56,7 @@ def test_random_nests(seed: int) -> None:
 def test_the_nests_of_all_ops() -> None:
     compiled: dict[Nest, NativeNest] = {}
     for op, nest, sizes, inputs in cases():
-        want, failures = interpret(nest, sizes, inputs)
+        want, failures = interpret(nest, sizes, inputs, owners=True)
         if nest not in compiled:
             compiled[nest] = NativeNest(nest)
         got, failed = compiled[nest].run(sizes, inputs)
@@ -238,3 +238,36 @@ def test_an_access_that_leaves_its_array_is_seen() -> None:
     with pytest.raises(IndexError, match="x has 3 elements on axis 0, index 3"):
         interpret(b.nest(), {"N": 3}, [np.zeros(3, np.float32)])
     assert shape_of(b.nest().array("x"), {"N": 3}) == (3,)
+
+
+@pytest.mark.parametrize("how", ["after", "before", "same", "scattered", "iterations", "scratch"])
+def test_iterations_that_depend_on_each_other_are_seen(how: str) -> None:
+    b = NestBuilder("dependent")
+    (N,) = b.sizes("N")
+    i, out = b.input("i", "int64", (N,)), b.output("out", "int64", (N, N))
+    kept, row = b.scratch("kept", "int64", (N,)), b.shared("row", "int64", (N,))
+    with b.parallel("n", N) as n:
+        with b.vector("t", 0, N) as t:
+            kept[t], out[n, t] = t, t
+        if how == "iterations":
+            row[loops.maximum(n - 1, 0)] = n
+            row[n] = n
+        with b.vector("t", 1, N) as t:
+            if how == "after":
+                kept[t] = kept[t - 1]
+            elif how == "before":
+                kept[t - 1] = kept[t]
+            elif how == "same":
+                out[n, t] = kept[0] + out[n, t]
+                kept[t - 1] = 7
+            elif how == "scattered":
+                out[n, loops.maximum(loops.minimum(i[t], N - 1), 0)] = t
+            else:
+                kept[t] = kept[t] + kept[0]
+    inputs = [np.array([0, 1, 1, 3])]
+    interpret(b.nest(), {"N": 4}, inputs)
+    if how == "scratch":
+        interpret(b.nest(), {"N": 4}, inputs, owners=True)
+        return
+    with pytest.raises(RuntimeError, match=f"{'iterations' if how == 'iterations' else 'lanes'} touch elements of"):
+        interpret(b.nest(), {"N": 4}, inputs, owners=True)
