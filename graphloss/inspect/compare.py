@@ -18,9 +18,10 @@ from graphloss.ops.evaluate import evaluate
 from graphloss.ops.random import fixed
 from graphloss.options import CompileOptions
 from graphloss.passes.pipelines import lower_only, optimise
-from graphloss.runtime.arguments import check_program, feeds_of, fetches_of, missing, state_of
+from graphloss.runtime.arguments import check_unused, feeds_of, fetches_of, missing, state_of
 from graphloss.runtime.compile import compile_graph
 from graphloss.runtime.compiled import Compiled
+from graphloss.runtime.compiled_program import CompiledProgram, uncompiled
 from graphloss.runtime.diagnose import located
 from graphloss.runtime.lod import split_feeds
 from graphloss.runtime.scope import Scope, global_scope
@@ -90,7 +91,7 @@ class Comparison:
 
 
 def compare(
-    program: Program,
+    program: Program | CompiledProgram,
     feed: Mapping[str, object],
     fetch_list: Sequence[Tensor | str],
     scope: Scope | None = None,
@@ -101,7 +102,7 @@ def compare(
     Nothing is written to the scope. Random ops without a seed get one, so that all draw the same numbers.
 
     Args:
-        program: the program.
+        program: the program, or a CompiledProgram.
         feed: arrays by name, as for `Executor.run`.
         fetch_list: what to compare.
         scope: where persistable variables are read.
@@ -116,13 +117,13 @@ def compare(
         >>> report.rows[0].saturated
         2
     """
-    check_program(program, "compare")
+    program, options = uncompiled(program, options, "compare")
     graph = fixed(program.snapshot(fetches_of(fetch_list)).replace(writes=()))
-    options = options or CompileOptions()
     holders = scope or global_scope()
     fed = split_feeds(program, feeds_of(feed))
     if any(n not in fed for n in graph.feeds):
         raise missing(program, fed, graph.feeds)
+    check_unused(program, fed, graph.feeds)
     values: dict[str, Array] = {n: np.asarray(fed[n]) for n in graph.feeds}
     try:
         values.update((n, state_of(holders, n)) for n in graph.states)

@@ -10,8 +10,9 @@ from graphloss.ir.printer import print_graph
 from graphloss.ir.program import Program
 from graphloss.ir.tensor import Tensor
 from graphloss.options import CompileOptions
-from graphloss.runtime.arguments import check_program, fetches_of
+from graphloss.runtime.arguments import fetches_of
 from graphloss.runtime.compile import Code, compile_graph
+from graphloss.runtime.compiled_program import CompiledProgram, uncompiled
 from graphloss.schedule.kernel_text import print_kernel
 from graphloss.schedule.nest import Native, NestKernel
 from graphloss.schedule.values import HostCall
@@ -109,12 +110,12 @@ class Explanation:
 
 
 def explain(
-    program: Program, fetch_list: Sequence[Tensor | str] = (), options: CompileOptions | None = None
+    program: Program | CompiledProgram, fetch_list: Sequence[Tensor | str] = (), options: CompileOptions | None = None
 ) -> Explanation:
     """Compiles `program` for these fetches and says what happened.
 
     Args:
-        program: the program; nothing is run.
+        program: the program, or a CompiledProgram; nothing is run.
         fetch_list: variables or names.
         options: as for an Executor.
 
@@ -127,8 +128,8 @@ def explain(
         >>> len(gl.explain(main, [y]).kernels)
         1
     """
-    check_program(program, "explain")
-    return Explanation(compile_graph(program.snapshot(fetches_of(fetch_list)), options or CompileOptions()))
+    program, options = uncompiled(program, options, "explain")
+    return Explanation(compile_graph(program.snapshot(fetches_of(fetch_list)), options))
 
 
 def _bytes(t: Traffic) -> str:

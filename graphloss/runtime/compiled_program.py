@@ -7,6 +7,7 @@ from dataclasses import replace
 from graphloss.errors import ArgumentTypeError, UnsupportedError
 from graphloss.ir.program import Program
 from graphloss.options import CompileOptions
+from graphloss.runtime.arguments import check_program
 
 
 class BuildStrategy:
@@ -102,6 +103,16 @@ class CompiledProgram:
     def options(self, base: CompileOptions) -> CompileOptions:
         threads = self._execution.num_threads or base.threads
         return replace(base, passes=base.passes and self._build.passes, threads=threads)
+
+
+def uncompiled(program: object, options: CompileOptions | None, what: str) -> tuple[Program, CompileOptions]:
+    """The program of either kind, and the options that it is compiled with."""
+    options = options or CompileOptions()
+    if isinstance(program, CompiledProgram):
+        return program.program, program.options(options)
+    check_program(program, what, "Program or CompiledProgram")
+    assert isinstance(program, Program)
+    return program, options
 
 
 def _check(strategy: object, kind: type) -> None:

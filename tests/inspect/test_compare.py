@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import graphloss as gl
+from graphloss.errors import UnknownVariable
 from graphloss.inspect.compare import ulps
 
 
@@ -69,3 +71,21 @@ def test_random_numbers_are_the_same_in_all_runs() -> None:
         y = x * gl.layers.gaussian_random([3])
     report = gl.compare(main, {"x": np.ones((2, 3), "float32")}, [y])
     assert report.worst_ulp < 4, str(report)
+
+
+def test_an_unknown_feed_is_refused_as_in_a_run() -> None:
+    main, fetches = softmax_log()
+    with pytest.raises(UnknownVariable, match="'xs' is fed, which the program does not have"):
+        gl.compare(main, {"x": np.zeros((1, 3), "float32"), "xs": np.zeros(3)}, fetches)
+
+
+def test_a_compiled_program_with_its_strategy() -> None:
+    main, fetches = softmax_log()
+    strategy = gl.BuildStrategy()
+    strategy.passes = False
+    plain = gl.CompiledProgram(main, strategy)
+    assert "log-of-softmax" not in gl.explain(plain, fetches).rules
+    assert "log-of-softmax" in gl.explain(gl.CompiledProgram(main), fetches).rules
+    feed = {"x": np.array([[0, 1e4, 2]], "float32")}
+    assert gl.compare(plain, feed, fetches).rows[0].saturated == 0, "as the unoptimised is"
+    assert gl.compare(gl.CompiledProgram(main), feed, fetches).rows[0].saturated == 2
