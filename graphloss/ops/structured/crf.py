@@ -57,11 +57,6 @@ def nest(dtypes: tuple[str, ...]) -> Nest:
     tags = b.shared("tags", "int64", (R,))
     products, p = crf_products.products(b, R, K, dtype), chain.pairs(b, transition, K, dtype)
     alpha = products.forward  # of what is done again nothing else is left
-    space = (
-        b.scratch("last", "float64", (K,)),
-        b.scratch("following", "float64", (K,)),
-        b.scratch("scaled", dtype, (K,)),
-    )
     with b.parallel("n", B) as n:
         rows = chain.sequences(b, offsets, length, n, B, R)
         with b.vector("r", rows.begin, rows.end) as r:
@@ -73,11 +68,11 @@ def nest(dtypes: tuple[str, ...]) -> Nest:
         log_z, again = b.var("log_z", found), b.let("again", select(lost, ONCE, 0))
         with b.loop("once", 0, again):
             chain.prepare(b, p)
-            b.assign(log_z, crf_logarithms.forward(b, p, given, alpha, space, rows, stop))
+            b.assign(log_z, crf_logarithms.forward(b, p, given, alpha, rows, stop))
         cost[n] = select(rows.length > 0, cast(log_z - score, dtype), 0.0)
         crf_products.backward(b, products, end, d_emission, d_transition, n, rows, stop, factor, lost)
         with b.loop("once", 0, again):
-            crf_logarithms.backward(b, p, given, alpha, d_emission, d_transition, space, n, rows, stop)
+            crf_logarithms.backward(b, p, given, alpha, d_emission, d_transition, n, rows, stop)
         _less_the_path(b, tags, (d_emission, d_transition, d_start, d_end), n, rows, stop, K)
     return b.nest()
 

@@ -14,12 +14,16 @@ from graphloss.ops.structured import chain
 from graphloss.ops.structured.chain import ONCE, Pairs, Rows, finite
 
 
-def forward(
-    b: NestBuilder, p: Pairs, given: Sequence[Handle], alpha: Handle, space: Sequence[Handle], rows: Rows, stop: Use
-) -> Use:
+def _space(b: NestBuilder, p: Pairs) -> tuple[Handle, Handle, Handle]:
+    """Weights of a row, those of the next one, exponentials; no part of a recursion stays for the sake of another."""
+    K = (p.tags,)
+    return b.scratch("last", "float64", K), b.scratch("following", "float64", K), b.scratch("scaled", p.dtype, K)
+
+
+def forward(b: NestBuilder, p: Pairs, given: Sequence[Handle], alpha: Handle, rows: Rows, stop: Use) -> Use:
     """alpha of each row, less its maximum; the logarithm of the weight of all paths."""
     emission, _, start, end = given[:4]
-    last, into, scaled = space
+    last, into, scaled = _space(b, p)
     offset = b.var("offset", const(0, "float64"))
     with b.vector("j", 0, p.tags) as j:
         into[j], last[j] = cast(start[j], "float64"), const(0, "float64")
@@ -47,11 +51,11 @@ def forward(
 
 def backward(
     b: NestBuilder, p: Pairs, given: Sequence[Handle], alpha: Handle, d_emission: Handle, d_transition: Handle,
-    space: Sequence[Handle], n: Use, rows: Rows, stop: Use,
+    n: Use, rows: Rows, stop: Use,
 ) -> None:  # fmt: skip
     """The probabilities of each tag in each row, of each pair of tags summed over the rows."""
     K, dtype = p.tags, p.dtype
-    beta = b.scratch("beta", "float64", (K,))
+    beta, space = b.scratch("beta", "float64", (K,)), _space(b, p)
     products, exact = b.scratch("products", dtype, (K, K)), b.scratch("exact", dtype, (K, K))
     with b.loop("i", 0, K) as i, b.vector("j", 0, K) as j:
         products[i, j], exact[i, j] = const(0, dtype), const(0, dtype)
