@@ -1,7 +1,8 @@
 """hessian_diag of every elementwise loss, and of softmax cross entropy, against second derivatives in 50 digits.
 
 The reference is the graph of the loss as it is written, evaluated exactly with its first derivative; the second is the
-difference of two of these. No rule of the library's own differentiation is in it. (The deviances are in test_beyond_curvature.)
+difference of two of these. No rule of the library's own differentiation is in it. The deviances are in
+test_beyond_curvature.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import pytest
 
 import graphloss as gl
 from graphloss import dygraph, layers, losses
+from graphloss.errors import UnsupportedError
 from graphloss.gluon import loss as gluon
 from graphloss.nn import functional as F
 from tests import exact
+from tests.losses import extremes
 from tests.losses.runners import Array, Build
 from tests.rules.graphs import build
 
@@ -164,3 +167,49 @@ def test_second_derivatives(name: str) -> None:
     f = gl.compile(named(whole(loss), names_of(tuple(rest))))
     got = f.hessian_diag()(x, *rest)
     np.testing.assert_allclose(got, second_derivatives(loss, x, tuple(rest)), rtol=1e-8, atol=1e-12)
+
+
+# Their rows or elements meet in products, sums with weights of their own, or alignments.
+NO_DIAGONAL = {
+    "F.multilabel_margin_loss": "pick", "F.ctc_loss": "ctc", "F.linear_cross_entropy": "matmul",
+    "layers.npair_loss": "matmul", "layers.warpctc": "ctc_with_logits", "gluon.SDMLLoss": "reduce_sum",
+    "gluon.CTCLoss": "ctc_with_logits", "losses.dice_cross_entropy_loss": "reduce_sum",
+    "losses.info_nce_loss": "matmul", "losses.nt_xent_loss": "concat", "losses.supervised_contrastive_loss": "matmul",
+    "losses.sampled_softmax_loss": "matmul", "losses.nce_loss": "reduce_sum",
+    "losses.hierarchical_softmax_loss": "reduce_sum",
+}  # fmt: skip
+
+
+def in_order(case: extremes.Case, arrays: dict[str, Array]) -> Build:
+    return named(lambda *args: layers.reduce_sum(case.build(**dict(zip(arrays, args, strict=True)))), list(arrays))
+
+
+@pytest.mark.parametrize("name", NO_DIAGONAL)
+def test_no_diagonal_is_refused_with_the_reason(name: str) -> None:
+    case = next(c for c in extremes.CASES if c.name == name)
+    arrays = case.draw(np.random.default_rng(1), 3, 4)
+    f = gl.compile(in_order(case, arrays))
+    with pytest.raises(UnsupportedError) as caught:
+        f.hessian_diag(wrt=case.by[0])(*arrays.values())
+    text = str(caught.value)
+    assert f"has no form of its own: {NO_DIAGONAL[name]} mixes elements of it; " in text
+    assert "hint: products with the whole Hessian" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted({c.name for c in extremes.CASES} - set(NO_DIAGONAL)))
+def test_every_other_loss_has_a_diagonal(name: str) -> None:
+    """That of the whole Hessian, column by column."""
+    case = next(c for c in extremes.CASES if c.name == name)
+    rng = np.random.default_rng(2)
+    arrays = case.draw(rng, 3, 4)
+    for n in case.by:
+        arrays[n] = np.sort(rng.uniform(0.2, 0.8, arrays[n].shape), axis=-1)  # corners of boxes are in order
+    f = gl.compile(in_order(case, arrays))
+    x, args = arrays[case.by[0]], list(arrays.values())
+    product, want = f.hessp(wrt=case.by[0]), np.zeros(arrays[case.by[0]].shape)
+    for i in np.ndindex(*x.shape):
+        unit = np.zeros_like(x)
+        unit[i] = 1
+        want[i] = product(unit, *args)[i]
+    np.testing.assert_allclose(f.hessian_diag(wrt=case.by[0])(*args), want, rtol=1e-8, atol=1e-9)
