@@ -181,6 +181,7 @@ SPELLINGS: tuple[Spelling, ...] = (
     line("tanh", tanh),
     line("tanh of e^2x", tanh_double),
     line("tanh of a sigmoid", lambda x: 2.0 / (1.0 + ops.exp(-2.0 * x)) - 1.0),
+    line("log of (1 + tanh)/2", lambda x: ops.log(0.5 + 0.5 * ops.tanh(x))),
     line("log cosh", lambda x: ops.log(ops.cosh(x))),
     line("log cosh by hand", lambda x: ops.log((ops.exp(x) + ops.exp(-x)) / 2.0)),
     line("1 - tanh squared", lambda x: 1.0 - ops.square(ops.tanh(x))),

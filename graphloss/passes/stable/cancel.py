@@ -78,8 +78,11 @@ def _blend(m: Match) -> Result:
 
 
 def _tanh(m: Match) -> Result:
-    """1 - tanh²(x), 1 - tanh(x), 1 + tanh(x)."""
+    """1 - tanh²(x), 1 - tanh(x), 1 + tanh(x); c ± c·tanh(x)."""
     found = _one_minus(m)
+    if (halved := _shares(m)) is not None:
+        c, sign, x = halved
+        return (2.0 * c) * ops.sigmoid((2.0 * sign) * x)
     if found is None:
         x, y = m.inputs
         for a, b in ((x, y), (y, x)) if m.op.type == "add" else ():
@@ -97,6 +100,19 @@ def _tanh(m: Match) -> Result:
         return None
     x = m.graph.value(inner.inputs[0])
     return _signed(sign, as_value(4.0 * (ops.sigmoid(2.0 * x) * ops.sigmoid(-2.0 * x))))
+
+
+def _shares(m: Match) -> tuple[float, float, Value] | None:
+    """(c, sign, x) where the op is c + sign·c·tanh(x), for another c than 1."""
+    x, y = m.inputs
+    for a, b in ((x, y), (y, x)) if m.op.type == "add" else ((x, y),):
+        c, part = m.graph.number_of(a.name), scaled_operand(m.graph, b.name)
+        inner = None if part is None else operand(m.graph, part[1].name, "tanh")
+        if c is None or part is None or inner is None or c == 0 or abs(part[0]) != abs(c):
+            continue
+        sign = 1.0 if (part[0] == c) == (m.op.type == "add") else -1.0
+        return float(c), sign, m.graph.value(inner.inputs[0])
+    return None
 
 
 def _square_root(m: Match, v: Value) -> str | None:
@@ -192,7 +208,8 @@ RULES: Final = (
         stays=(Example(_XY, lambda x, y: 1.0 - (y * op.sigmoid(x) + (1.0 - x) * op.sigmoid(-x))),),
     ),
     Rule(
-        name="one-minus-tanh", formula="1 - tanh²(x) -> 4·σ(2x)·σ(-2x); 1 ∓ tanh(x) -> 2·σ(∓2x)",
+        name="one-minus-tanh",
+        formula="1 - tanh²(x) -> 4·σ(2x)·σ(-2x); 1 ∓ tanh(x) -> 2·σ(∓2x); c ± c·tanh(x) -> 2c·σ(±2x)",
         why="as one-minus-scaled",
         numerics="more_accurate", roots=("sub", "add"), rewrite=_whole(_tanh),
         fires=(
@@ -201,8 +218,14 @@ RULES: Final = (
             ),
             Example(_X, lambda x: 1.0 - op.tanh(x), lambda x: 2.0 * op.sigmoid(-2.0 * x)),
             Example(_X, lambda x: 1.0 + op.tanh(x), lambda x: 2.0 * op.sigmoid(2.0 * x)),
+            Example(_X, lambda x: 0.5 + 0.5 * op.tanh(x), lambda x: op.sigmoid(2.0 * x)),
+            Example(_X, lambda x: 0.5 - 0.5 * op.tanh(x), lambda x: op.sigmoid(-2.0 * x)),
+            Example(_X, lambda x: -3.0 * op.tanh(x) + 3.0, lambda x: 6.0 * op.sigmoid(-2.0 * x)),
         ),
-        stays=(Example(_X, lambda x: 2.0 - op.tanh(x)), Example(_XY, lambda x, y: 1.0 - op.tanh(x) * op.tanh(y))),
+        stays=(
+            Example(_X, lambda x: 2.0 - op.tanh(x)), Example(_X, lambda x: 0.5 + 0.25 * op.tanh(x)),
+            Example(_XY, lambda x, y: 1.0 - op.tanh(x) * op.tanh(y)),
+        ),
     ),
     Rule(
         name="root-minus-one", formula="√(1 + u) - 1 -> sqrt1pm1(u)", why="as one-minus-scaled",
