@@ -66,3 +66,7 @@ def test_decision_9_log_loss_is_never_fused() -> None:
 
 def test_page_shows_what_runs_give() -> None:
     assert PAGE.read_text() == page(), "print it anew: python -m tests.losses.semantics > docs/dialects.md"
+
+
+def test_every_decision_has_a_test() -> None:
+    assert [q.number for q in QUESTIONS] == list(range(1, 19))

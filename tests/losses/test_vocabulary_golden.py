@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from graphloss import dygraph, layers, ops
+from graphloss.losses.nce import log_uniform_noise
 from tests.losses.golden import EXAMPLES
 from tests.losses.runners import RUNNERS
 from tests.losses.vocabulary_runs import Run, eager, first, numbers, program
@@ -114,3 +115,9 @@ def test_sampled_softmax(hits: bool, runner: str, dtype: str) -> None:
     check(value, "sampled_softmax", "loss" if hits else "loss, remove_accidental_hits=False", dtype)
     if hits:
         check(gradient, "sampled_softmax", "d loss/dlogits", dtype)
+
+
+def test_log_uniform_probabilities() -> None:
+    with dygraph.guard():
+        log_p = log_uniform_noise(4, 0).log_p(dygraph.to_variable(np.arange(4)), "float64")
+        check(np.exp(log_p.numpy()), "nce_logu", "P(0..3)", "float64")
