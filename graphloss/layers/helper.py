@@ -8,7 +8,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from graphloss import ops
-from graphloss.errors import ArgumentTypeError, AttrError
+from graphloss.errors import ArgumentTypeError, AttrError, UnsupportedError
 from graphloss.initializer import Constant, Initializer, Xavier
 from graphloss.ir import unique_name
 from graphloss.ir.context import Layer
@@ -86,6 +86,12 @@ def into(out: object, value: Tensor) -> Tensor:
         raise ArgumentTypeError(what, "Variable or None", type(out).__name__, hint="use what the function returns")
     default_main_program().current_block().write(out, value)
     return out
+
+
+def require_program(x: Tensor, where: str, hint: str) -> None:
+    """Refuses an eager array where a layer has parameters of a program."""
+    if not isinstance(x, Variable):
+        raise UnsupportedError(f"{where} has parameters of a program", got="an eager array", hint=hint)
 
 
 def make_parameter(

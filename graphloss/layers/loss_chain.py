@@ -7,7 +7,7 @@ from graphloss.errors import AttrError, ShapeError, UnknownVariable
 from graphloss.ir.context import layer as layer_context
 from graphloss.ir.defaults import default_main_program
 from graphloss.ir.tensor import Tensor
-from graphloss.layers.helper import layer_function, make_parameter
+from graphloss.layers.helper import layer_function, make_parameter, require_program
 from graphloss.losses import chain, checks
 from graphloss.losses.chain import Chain
 from graphloss.losses.labels import stopped
@@ -123,6 +123,7 @@ def crf_decoding(
 
 
 def _chain(x: Tensor, length: object, where: str, *others: Tensor) -> Chain:
+    require_program(x, where, "nn.functional.linear_chain_crf and crf_viterbi take the weights as arguments")
     checks.require_float(x, where)
     rank = 2 if length is None else 3
     if x.type.rank != rank:

@@ -8,14 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from graphloss import dtypes, ops
-from graphloss.errors import AttrError, ShapeError, UnsupportedError
+from graphloss.errors import AttrError, ShapeError
 from graphloss.initializer import NumpyArrayInitializer, drawn_seed
 from graphloss.ir.context import Layer
 from graphloss.ir.context import layer as layer_context
 from graphloss.ir.parameter import Parameter
 from graphloss.ir.tensor import Tensor
-from graphloss.ir.variable import Variable
-from graphloss.layers.helper import make_parameter
+from graphloss.layers.helper import make_parameter, require_program
 from graphloss.losses import checks, vocabulary
 from graphloss.losses.hierarchical import complete_tree, given_tree, hierarchical
 from graphloss.losses.labels import held
@@ -89,7 +88,7 @@ def nce(
     """
     where = "nce"
     x, width = vocabulary.features(input, where)
-    _require_program(x, where, "dygraph.NCE keeps the parameters in eager mode")
+    require_program(x, where, "dygraph.NCE keeps the parameters in eager mode")
     y, _ = vocabulary.class_columns(label, x, where)
     w = vocabulary.row_weight(sample_weight, x, where)
     spec = vocabulary.noise_spec(
@@ -141,9 +140,9 @@ def hsigmoid(
         bound on z.
 
     Raises:
-        LabelError (in the run): a label outside [0, K), a node outside [0, num_classes). UnsupportedError: in eager
-        mode, where `dygraph.HSigmoid` keeps the parameters. AttrError, ShapeError, DtypeError, ArgumentTypeError: at
-        the call.
+        LabelError (in the run): a label outside [0, K), a node outside [0, num_classes), a bit other than 0 and 1.
+        UnsupportedError: in eager mode, where `dygraph.HSigmoid` keeps the parameters. AttrError, ShapeError,
+        DtypeError, ArgumentTypeError: at the call.
 
     Source:
         Morin and Bengio, Hierarchical probabilistic neural network language model, 2005;
@@ -163,7 +162,7 @@ def hsigmoid(
     """
     where = "hsigmoid"
     x, width = vocabulary.features(input, where)
-    _require_program(x, where, "dygraph.HSigmoid keeps the parameters in eager mode")
+    require_program(x, where, "dygraph.HSigmoid keeps the parameters in eager mode")
     classes = vocabulary.require_one_tree(num_classes, path_table, path_code, is_custom, where)
     y = vocabulary.one_label(label, x, where)
     with layer_context(where, name) as made:
@@ -257,11 +256,6 @@ def _customized(samples: object, probabilities: object, x: Tensor, entries: int,
     checks.require_same_dtype(x, q, where, "customized_probabilities")
     checks.require_same_shape(ids, q, where, "customized_probabilities")
     return ids, ops.log(held(q))
-
-
-def _require_program(x: Tensor, where: str, hint: str) -> None:
-    if not isinstance(x, Variable):
-        raise UnsupportedError(f"{where} makes parameters of a program", got="an eager array", hint=hint)
 
 
 def _weight(attr: object, shape: Sequence[int], dtype: str, made: Layer, where: str) -> Parameter:

@@ -44,7 +44,7 @@ def given_tree(table: Tensor, code: Tensor) -> Path:
     """Paths that are data: the first negative node ends one."""
     # what follows a negative node does not count, whatever it is
     on = ops.equal(ops.cumsum(cast(table < 0, "int64"), 1), 0)
-    return Path(ops.where(on, table, 0), ops.where(on, code, 0), on)
+    return Path(ops.where(on, table, 0), ops.check_index(ops.where(on, code, 0), 2), on)
 
 
 def hierarchical(x: Tensor, path: Path, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -11,7 +11,15 @@ import pytest
 
 import graphloss as gl
 from graphloss import ops
-from graphloss.errors import AttrError, DtypeError, LabelError, ShapeError, UnknownVariable, ValueRangeError
+from graphloss.errors import (
+    AttrError,
+    DtypeError,
+    LabelError,
+    ShapeError,
+    UnknownVariable,
+    UnsupportedError,
+    ValueRangeError,
+)
 from graphloss.nn import functional as F
 from tests.losses.golden import EXAMPLES
 from tests.losses.runners import RUNNERS
@@ -266,6 +274,16 @@ def test_bad_shapes_at_the_call() -> None:
                 F.linear_chain_crf(*args)
         with pytest.raises(AttrError):
             gl.layers.linear_chain_crf(x, y, False, gl.data("n", [None], "int64"))
+
+
+def test_the_layers_are_for_programs() -> None:
+    with gl.program_guard(gl.Program(), gl.Program()), gl.dygraph.guard():
+        x, y, n = (gl.dygraph.to_variable(v) for v in (np.zeros((1, 3, 2)), np.zeros((1, 3), np.int64), np.array([3])))
+        with pytest.raises(UnsupportedError, match=r"(?s)linear_chain_crf has parameters.*nn\.functional"):
+            gl.layers.linear_chain_crf(x, y, None, n)
+        with pytest.raises(UnsupportedError, match=r"(?s)crf_decoding has parameters.*nn\.functional"):
+            gl.layers.crf_decoding(x, gl.ParamAttr(name="crfw"), None, n)
+        assert not gl.default_main_program().all_parameters()
 
 
 def test_malformed_inputs() -> None:

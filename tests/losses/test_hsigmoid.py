@@ -173,6 +173,18 @@ def test_a_node_out_of_range_is_named(mode: str) -> None:
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("bad", [2, -1])
+def test_a_bit_that_is_none_is_named(bad: int, mode: str) -> None:
+    """But for what stands behind the end of a path."""
+    table, code = np.array([[0, -1], [1, 0]]), np.array([[1, 7], [0, bad]])
+    with pytest.raises(LabelError, match=rf"row 1: .*\[1, 1\] = {bad} is out of range"):
+        run(
+            mode, np.ones((2, 2)), np.zeros((2, 1), np.int64), 2, np.ones((2, 2)), None, path_table=table,
+            path_code=code,
+        )  # fmt: skip
+
+
 def test_wrong_arguments() -> None:
     with gl.program_guard(gl.Program(), gl.Program()):
         x, y = gl.data("x", [None, 2]), gl.data("y", [None, 1], "int64")

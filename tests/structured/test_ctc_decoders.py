@@ -131,7 +131,16 @@ def test_beam_refuses() -> None:
         for options in ({"blank": 4}, {"top_paths": 11}, {"beam_width": 0}, {"beam_width": 2.5}):
             with pytest.raises(AttrError):
                 F.ctc_beam_search_decode(x, (3,), **options)
-        with pytest.raises(LabelError, match=r"input_lengths\[0\] = 4"):
+        with pytest.raises(LabelError, match=r"row 0: .*\[0\] = 4 "):
             F.ctc_beam_search_decode(x, (4,))
         with pytest.raises(ShapeError):
             F.ctc_beam_search_decode(x, (3, 3))
+
+
+def test_a_bad_length_of_a_beam_names_the_variable_and_the_place_in_the_program() -> None:
+    with gl.program_guard(gl.Program()):
+        found = F.ctc_beam_search_decode(gl.data("x", [4, 2, 3]), gl.data("n", [None], "int64"))
+        for bad in (5, -1):
+            with pytest.raises(LabelError, match=rf"(?s)row 1: n\[1\] = {bad} .*op: .*at: .*test_ctc_decoders") as error:
+                gl.Executor().run(feed={"x": np.zeros((4, 2, 3), "f4"), "n": np.array([4, bad])}, fetch_list=found)
+            assert error.value.expected == "an index in [0, 5)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from graphloss import dtypes, ops
 from graphloss.errors import AttrError, DtypeError, ShapeError
+from graphloss.ir import dims
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import checks, ctc
 from graphloss.losses.labels import stopped
@@ -129,7 +130,8 @@ def ctc_beam_search_decode(
             raise AttrError(f"{where}: {name} is an integer", got=repr(value))
     single = x.type.rank == 2
     x = ops.unsqueeze(x, (1,)) if single else x
-    frames = ctc.lengths(input_lengths, x, 1, "input_lengths", where)
+    frames = ops.cast(ctc.lengths(input_lengths, x, 1, "input_lengths", where), "int64")
+    frames = ops.check_index(frames, dims.add(x.type.shape[0], 1))
     found = ops.ctc_beam_search(x, frames, ctc.blank_class(blank, x, where), beam_width, top_paths)
     labels, sizes, log_p = (stopped(ops.squeeze(v, (0,)) if single else v) for v in found)
     return labels, sizes, log_p
