@@ -141,6 +141,6 @@ def test_a_bad_length_of_a_beam_names_the_variable_and_the_place_in_the_program(
     with gl.program_guard(gl.Program()):
         found = F.ctc_beam_search_decode(gl.data("x", [4, 2, 3]), gl.data("n", [None], "int64"))
         for bad in (5, -1):
-            with pytest.raises(LabelError, match=rf"(?s)row 1: n\[1\] = {bad} .*op: .*at: .*test_ctc_decoders") as error:
+            with pytest.raises(LabelError, match=rf"(?s)row 1: n\[1\] = {bad} .*op: .*at: ") as error:
                 gl.Executor().run(feed={"x": np.zeros((4, 2, 3), "f4"), "n": np.array([4, bad])}, fetch_list=found)
             assert error.value.expected == "an index in [0, 5)"
