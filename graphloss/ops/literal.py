@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from graphloss import dtypes
@@ -48,5 +50,6 @@ define(
 def literal(array: Array) -> Tensor:
     """A constant with the elements of `array`."""
     dtype = dtypes.canonical(array.dtype)
-    values = tuple(array.reshape(-1).tolist())
+    # NaN is one object, so that equal programs are equal
+    values = tuple(math.nan if v != v else v for v in array.reshape(-1).tolist())
     return apply("literal", (), {"shape": array.shape, "dtype": dtype, "values": values})[0]

@@ -254,4 +254,8 @@ def _rebuilt(op: Op, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Op:
 
 def _key(op: str, inputs: tuple[str, ...], attrs: tuple[tuple[str, Attr], ...]) -> _Key:
     # 0.0 and -0.0 are equal and hash alike, but are two constants; a NaN is not equal to itself
-    return op, inputs, tuple([(k, repr(v) if isinstance(v, float) else v) for k, v in attrs])
+    return op, inputs, tuple([(k, repr(v) if _has_float(v) else v) for k, v in attrs])
+
+
+def _has_float(v: Attr) -> bool:
+    return isinstance(v, float) or (isinstance(v, tuple) and len(v) > 0 and isinstance(v[0], float))

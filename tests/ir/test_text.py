@@ -110,6 +110,14 @@ def test_nan_survives() -> None:
     assert parse_graph(print_graph(graph)) == graph
 
 
+def test_nan_survives_in_an_array() -> None:
+    main = gl.Program()
+    with gl.program_guard(main):
+        value = ops.literal(np.array([1.5, np.nan, -np.inf, -0.0], np.float32))
+    graph = main.snapshot([value])
+    assert parse_graph(print_graph(graph)) == graph
+
+
 ATOMS = st.one_of(st.integers(0, 12), st.sampled_from(["x.0", "y.1", "N", "odd name"]).map(symbol))
 
 

@@ -148,3 +148,12 @@ def test_a_long_chain_is_iterative_and_near_linear() -> None:
     assert steps[1][1] < 2.2 * steps[0][1]
     values = evaluate(optimise(chain(40)), {"x": np.ones((2, 2), np.float32)})
     assert all(np.isfinite(v).all() for v in values.values())
+
+
+def test_arrays_of_zeros_of_both_signs_stay_two() -> None:
+    def both(x):  # type: ignore[no-untyped-def]
+        return ops.literal(np.array([0.0, 1.0])), ops.literal(np.array([-0.0, 1.0])), ops.abs(x)
+
+    graph = optimise(build(X, both))
+    values = evaluate(graph, {"x": np.ones((1, 1), np.float32)})
+    assert [bool(np.signbit(values[n][0])) for n in graph.fetches[:2]] == [False, True]
