@@ -93,7 +93,7 @@ def pixels(rng: np.random.Generator, n: int, c: int) -> dict[str, Array]:
     return {"x": rng.choice(LOGITS, (n, c, 5)), "y": y}
 
 
-def frames(time_first: bool, logarithm: bool, ndim: int = 2) -> Draw:
+def frames(time_first: bool, logarithm: bool) -> Draw:
     """Four frames of classes 0 (blank) to c, and two labels of each row; some fit no alignment."""
 
     def draw(rng: np.random.Generator, n: int, c: int) -> dict[str, Array]:
@@ -119,6 +119,7 @@ class Case:
     draw: Draw
     by: tuple[str, ...] = ("x",)
     least: int = 1  # number of classes
+    first: bool = True  # of its reductions
 
     @property
     def id(self) -> str:
@@ -139,7 +140,14 @@ def reductions(
 ) -> list[Case]:
     """One case for each reduction; the inputs go to the loss in their order."""
     return [
-        Case(name, lambda reduction=r, **i: loss(*i.values(), reduction=reduction, **options), draw, by, least)
+        Case(
+            name,
+            lambda reduction=r, **i: loss(*i.values(), reduction=reduction, **options),
+            draw,
+            by,
+            least,
+            r == among[0],
+        )
         for r in among
     ]
 
