@@ -6,28 +6,37 @@ from functools import cache
 from typing import Final
 
 from graphloss import dtypes
+from graphloss.ir import dims
+from graphloss.ir.dims import Dim
 from graphloss.ir.loop_builder import Handle, NestBuilder
 from graphloss.ir.loops import Nest, Size, Use, cast, equal, minimum, select
 
-# Parts of the result that threads may take; each reads the whole index.
+# Parts of the result that threads may take; each reads the whole index, so that few updates are one part.
 PARTS: Final = 4
+_UPDATES: Final = 65_536  # elements of updates for each part
+
+
+def parts(updates: Dim) -> Dim:
+    """Into how many parts the sums of so many elements are cut: 1 to PARTS."""
+    several = dims.floordiv(updates, _UPDATES)
+    return dims.sub(dims.add(several, 1), dims.maximum(dims.sub(several, PARTS - 1), 0))
 
 
 @cache
 def sums_of_rows(dtype: str, index_dtype: str) -> Nest:
     """out (K, D) from index (N) and updates (N, D): out[k] is the sum of the updates whose index is k, in their order.
 
-    Each part sorts the updates of its rows by counting, so that a row is written once, from a sum in float64.
+    Each of P parts sorts the updates of its rows by counting, so that a row is written once, from a sum in float64.
     """
     b = NestBuilder("scatter_add")
-    K, N, D = b.sizes("K", "N", "D")
+    K, N, D, P = b.sizes("K", "N", "D", "P")
     index, updates = b.input("index", index_dtype, (N,)), b.input("updates", dtype, (N, D))
     out = b.output("out", dtype, (K, D))
-    rows = (K + (PARTS - 1)) // PARTS
+    rows = (K + (P - 1)) // P
     start, order = b.scratch("start", "int64", (rows + 2,)), b.scratch("order", "int64", (N,))
     kept = b.scratch("kept", "int64", (N,))  # an index is read once, since a feed may change meanwhile
     held = "float64" if dtypes.is_float(dtype) else dtype
-    with b.parallel("part", b.number(PARTS, "int64")) as part:
+    with b.parallel("part", P) as part:
         low = b.let("low", minimum(part * rows, K))
         count = b.let("count", minimum(rows, K - low))
         with b.vector("r", 0, rows + 2) as r:

@@ -17,7 +17,7 @@ from graphloss.ir.types import TensorType
 from graphloss.ops import rules
 from graphloss.ops.define import define, no_gradient
 from graphloss.ops.index import check
-from graphloss.ops.row_sums import add_to_rows, sums_of_rows
+from graphloss.ops.row_sums import add_to_rows, parts, sums_of_rows
 
 
 def _scatter_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
@@ -48,7 +48,9 @@ def _scatter_vjp(
 define(
     "scatter_add", ("index", "updates"), _scatter_infer, _scatter, attrs=(AttrSpec("shape", "shape"),), linear=True,
     ulp=1,
-    lower=lambda t, o, a: Loops(sums_of_rows(t[1].dtype, t[0].dtype), _sizes(o[0].shape, t[0].shape)),
+    lower=lambda t, o, a: Loops(
+        sums_of_rows(t[1].dtype, t[0].dtype), (*_sizes(o[0].shape, t[0].shape), parts(t[1].size))
+    ),
     vjp=_scatter_vjp,
     samples=lambda rng: [
         Sample((np.array([4, 0, 4, 2]), rng.normal(size=(4, 3))), {"shape": (5, 3)}),

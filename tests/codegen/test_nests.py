@@ -271,3 +271,17 @@ def test_iterations_that_depend_on_each_other_are_seen(how: str) -> None:
         return
     with pytest.raises(RuntimeError, match=f"{'iterations' if how == 'iterations' else 'lanes'} touch elements of"):
         interpret(b.nest(), {"N": 4}, inputs, owners=True)
+
+
+def test_sums_of_rows_are_the_same_in_any_number_of_parts() -> None:
+    nest = next(n for n, name in NESTS.items() if name == "scatter_add" and n.array("out").dtype == "float32")
+    native, rng = NativeNest(nest), np.random.default_rng(6)
+    for rows in (0, 1, 3, 7):
+        updates = rng.normal(size=(rows and 50, 5)).astype(np.float32)
+        index = rng.integers(0, max(rows, 1), len(updates))
+        want = np.zeros((rows, 5))
+        np.add.at(want, index, updates)
+        for parts in (1, 2, 3, 4):
+            (got,), failed = native.run({"K": rows, "N": len(updates), "D": 5, "P": parts}, [index, updates])
+            np.testing.assert_array_equal(got, want.astype(np.float32))
+            assert not failed
