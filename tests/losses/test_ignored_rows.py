@@ -11,7 +11,7 @@ import pytest
 from graphloss import losses, ops
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import similarity
-from tests.losses.runners import RUNNERS, Runner
+from tests.losses.runners import RUNNERS, Runner, compiled
 
 # The loss of each row, of scores x, other scores z and labels y.
 ROWS = {
@@ -58,3 +58,18 @@ def test_a_row_left_out_is_exactly_zero(run: Runner, row: str, poison: float, rn
     for got, harmless in zip(grads, wanted, strict=True):
         np.testing.assert_array_equal(got[1], 0)
         np.testing.assert_array_equal(got, harmless)
+
+
+def test_a_label_gathered_by_its_position(rng: np.random.Generator) -> None:
+    """The compiler sees the pick; eager scatters the gradient, and knows nothing of rows then."""
+
+    def total(x: Tensor, y: Tensor, keep: Tensor) -> Tensor:
+        places = ops.concat([ops.unsqueeze(ops.iota((4,)), 1), ops.unsqueeze(y, 1)], 1)
+        return ops.reduce_sum(ops.where(keep, -ops.log(ops.gather_nd(ops.softmax(x), places)), 0.0), None)
+
+    x, y, keep = rng.normal(size=(4, 5)), np.array([0, 1, 2, 4]), np.array([True, False, True, True])
+    x[1] = math.nan
+    value, (grad,) = compiled(total, {"x": x, "y": y, "keep": keep}, ("x",))
+    log_p = x - np.log(np.exp(x).sum(1, keepdims=True))
+    np.testing.assert_allclose(value, -log_p[np.arange(4), y][keep].sum())
+    np.testing.assert_allclose(grad, np.where(keep[:, None], np.exp(log_p) - np.eye(5)[y], 0))
