@@ -10,6 +10,7 @@ import numpy as np
 from graphloss import dtypes, ops
 from graphloss.errors import AttrError, DtypeError, ShapeError
 from graphloss.ir import dims
+from graphloss.ir.context import layer
 from graphloss.ir.dims import Dim
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import checks
@@ -71,7 +72,8 @@ def literal_lengths(value: int | Sequence[object], name: str, where: str) -> Ten
     for item in items:
         if isinstance(item, bool) or not isinstance(item, (int, np.integer)):
             raise AttrError(f"{where}: {name} are integers", "integers", repr(value))
-    return ops.literal(np.array(items, np.int64))
+    with layer(name, None):  # what an error calls it
+        return ops.literal(np.array(items, np.int64))
 
 
 def blank_class(blank: object, n: Tensor, where: str) -> int:

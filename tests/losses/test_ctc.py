@@ -266,3 +266,10 @@ def test_bad_data_name_sample_and_place(runner: str) -> None:
         ):
             with pytest.raises(LabelError, match=text):
                 RUNNERS[runner](form, arrays, ["x"])
+
+
+def test_lengths_that_are_written_down_have_their_name_in_an_error() -> None:
+    with gl.program_guard(gl.Program()):
+        loss = F.ctc_loss(gl.data("x", [4, 2, 3]), gl.data("y", [None], "int64"), (4, 4), (2, 2))
+        with pytest.raises(LabelError, match=r"row 1: target_lengths\S*\[1\] = 2 .*\n  expected .* the 3 labels"):
+            gl.Executor().run(feed={"x": np.zeros((4, 2, 3), "f4"), "y": np.array([1, 2, 1])}, fetch_list=[loss])
