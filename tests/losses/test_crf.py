@@ -276,6 +276,22 @@ def test_bad_shapes_at_the_call() -> None:
             gl.layers.linear_chain_crf(x, y, False, gl.data("n", [None], "int64"))
 
 
+@pytest.mark.parametrize("by", ["x", "w"])
+def test_no_second_derivative(by: str) -> None:
+    """But of what is made of the cost alone there is a first one."""
+    data = {"x": np.zeros((2, 3, 2)), "y": np.zeros((2, 3), np.int64), "w": np.zeros((4, 2))}
+
+    def slope(**given: Any) -> Any:
+        return gl.gradients([crf(**given)], [given[by]])[0]
+
+    for again in ("x", "w"):
+        with pytest.raises(UnsupportedError, match="marginals of a CRF have no derivative"):
+            RUNNERS["compiled"](slope, data, [again])
+    _, (once,) = RUNNERS["compiled"](crf, data, [by])
+    _, (squared,) = RUNNERS["compiled"](lambda **given: gl.layers.square(crf(**given)), data, [by])
+    np.testing.assert_allclose(squared, 2 * 3 * np.log(2) * once, rtol=1e-12)
+
+
 def test_the_layers_are_for_programs() -> None:
     with gl.program_guard(gl.Program(), gl.Program()), gl.dygraph.guard():
         x, y, n = (gl.dygraph.to_variable(v) for v in (np.zeros((1, 3, 2)), np.zeros((1, 3), np.int64), np.array([3])))

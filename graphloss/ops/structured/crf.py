@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from graphloss import ops
+from graphloss.errors import UnsupportedError
 from graphloss.ir.dims import Equations
 from graphloss.ir.forms import Loops
 from graphloss.ir.loop_builder import Handle, NestBuilder
@@ -156,6 +157,11 @@ def _vjp(
     operands: Sequence[Tensor], outputs: Sequence[Tensor], g: Sequence[Tensor | None], attrs: Attrs
 ) -> tuple[Tensor | None, ...]:
     _, d_emission, d_transition, d_start, d_end, sequence = outputs
+    if any(part is not None for part in g[1:]):
+        raise UnsupportedError(
+            "the marginals of a CRF have no derivative, so a gradient of a CRF is not differentiated again",
+            hint="name its emissions and weights in no_grad_set if no gradient should flow through it",
+        )
     if g[0] is None:
         return (None,) * len(operands)
     return (
