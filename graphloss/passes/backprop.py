@@ -277,12 +277,16 @@ def backprop(
 
 
 def _pull(a: Applied, cotangents: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+    where = getattr(a.place, "loc", None)
     if a.op.vjp is not None:
-        return a.op.vjp(a.inputs, a.outputs, cotangents, a.attrs)
+        try:
+            return a.op.vjp(a.inputs, a.outputs, cotangents, a.attrs)
+        except UnsupportedError as error:
+            raise error.with_op(a.op.name, where) from None
     if not any(dtypes.is_float(x.type.dtype) for x in a.outputs):
         return [None] * len(a.inputs)
     raise UnsupportedError(
-        f"{a.op.name} has no derivative: {a.op.no_vjp}", op=a.op.name, where=getattr(a.place, "loc", None),
+        f"{a.op.name} has no derivative: {a.op.no_vjp}", op=a.op.name, where=where,
         hint="name its operand in no_grad_set if no gradient should flow through it",
     )  # fmt: skip
 

@@ -210,7 +210,7 @@ def test_no_second_derivative() -> None:
     def slope(x: Any, y: Any, t: Any, s: Any) -> Any:
         return gl.gradients([F.ctc_loss(F.log_softmax(x, 2), y, t, s)], [x])[0]
 
-    with pytest.raises(UnsupportedError, match="posterior of CTC has no derivative"):
+    with pytest.raises(UnsupportedError, match=r"(?s)posterior of CTC has no derivative.*op: ctc.*at: .*py:"):
         RUNNERS["compiled"](slope, {"x": np.zeros((4, 1, 3)), **data}, ["x"])
 
 
