@@ -37,6 +37,8 @@ TRAINING = """
     locale mailbox operator pickle pprint queue random reprlib sched selectors socket string subprocess tarfile
     tempfile threading timeit tokenize traceback types uuid weakref zipfile
 """
+# Numbers are rare, and three in four of those held out are in statistics: coefficients with _ and an exponent, a form
+# that the others hardly use. Both models are poor at them.
 HELD_OUT = "bisect calendar fractions heapq shlex statistics textwrap"
 
 AROUND, CHARACTERS = 1, 128  # neighbours to the left and right; 0 is beyond the line, 127 whatever is not ASCII
@@ -164,6 +166,14 @@ def by_hand(scores: Floats, weights: Floats, kinds: Labels) -> tuple[float, Labe
     return float(np.logaddexp.reduce(total + end) - score), np.array(path[::-1])
 
 
+def most_without_memory(seen: Labels, kinds: Labels) -> float:
+    """The share that is right if whoever sees a window says its most frequent kind among these very characters."""
+    _, which = np.unique(seen, axis=0, return_inverse=True)
+    counts = np.zeros((len(seen), len(KINDS)), np.int64)
+    np.add.at(counts, (which.reshape(-1), kinds), 1)
+    return float(counts.max(axis=1).sum() / len(kinds))
+
+
 def draw(weights: Floats, path: Path) -> None:
     """What the chain has learned: how well each kind follows each other one."""
     figure = Figure(figsize=(6.5, 6.5), layout="constrained")
@@ -221,7 +231,10 @@ def main() -> None:
     print(f"  {'all characters':<16} {1:7.1%} {alone.mean():14.1%} {chained.mean():7.1%}")
     whole = [np.mean([part.all() for part in np.split(right, ends)]) for right in (alone, chained)]
     print(f"  {'all of a line':<16} {'':>7} {whole[0]:14.1%} {whole[1]:7.1%}")
+    limit = most_without_memory(np.array(feed(unseen)["seen"]), truth)
+    print(f"No function of a character and its neighbours gets more than {limit:.1%} of these right.")
     assert chained.mean() > 0.92
+    assert alone.mean() <= limit < chained.mean() - 0.06
     assert chained.mean() > alone.mean() + 0.12
     assert whole[1] > whole[0] + 0.4
 
