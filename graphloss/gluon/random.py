@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import secrets
 from collections.abc import Iterator, Sequence
 
 from graphloss import dtypes, ops
 from graphloss.gluon.ndarray import at_once
 from graphloss.ir.tensor import Tensor
+from graphloss.ops.random import chance
 
 
 class _Stream:
     """Draws are numbered; draw n of a seed is always the same."""
 
     def __init__(self) -> None:
-        self.seed = secrets.randbits(31)
+        self.seed = 0  # until the first draw or `seed`
         self.draws: Iterator[int] = itertools.count()
 
 
@@ -42,7 +42,7 @@ def uniform(
 ) -> Tensor:
     """Numbers spread evenly over [low, high)."""
     with at_once():
-        return ops.uniform(_shape(shape), dtypes.canonical(dtype), low, high, _STREAM.seed, _step())
+        return ops.uniform(_shape(shape), dtypes.canonical(dtype), low, high, *_draw())
 
 
 def normal(
@@ -50,12 +50,13 @@ def normal(
 ) -> Tensor:
     """Numbers of the normal distribution."""
     with at_once():
-        return ops.normal(_shape(shape), dtypes.canonical(dtype), loc, scale, _STREAM.seed, _step())
+        return ops.normal(_shape(shape), dtypes.canonical(dtype), loc, scale, *_draw())
 
 
 def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     return (shape,) if isinstance(shape, int) else tuple(shape)
 
 
-def _step() -> Tensor:
-    return ops.fill((), next(_STREAM.draws), "int64")
+def _draw() -> tuple[int, Tensor]:
+    _STREAM.seed = _STREAM.seed or chance()
+    return _STREAM.seed, ops.fill((), next(_STREAM.draws), "int64")
