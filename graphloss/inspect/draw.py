@@ -15,7 +15,8 @@ from graphloss.ir.variable import Variable
 from graphloss.options import CompileOptions
 from graphloss.runtime.arguments import check_program, fetches_of
 from graphloss.runtime.compile import Code, compile_graph
-from graphloss.schedule.kernel import Column, IndexedLoad, Keep, Kernel, Load, Store, Total
+from graphloss.schedule.kernel import Kernel
+from graphloss.schedule.launches import parts, touched
 from graphloss.schedule.nest import NestKernel
 
 if TYPE_CHECKING:
@@ -108,14 +109,17 @@ def of_graph(graph: Graph, title: str) -> Picture:
 def of_plan(code: Code) -> Picture:
     """Kernels and host calls; an arrow is a buffer that one writes and the other reads."""
     steps = code.plan.steps
-    kernels = len(code.plan.kernels)
+    belongs = parts(steps)
+    kernels = len(code.plan.kernels) - len(belongs)
     picture = Picture(f"what runs: {len(steps)} steps, {kernels} of them kernels")
     maker: dict[str, Node] = {}
     for i, step in enumerate(steps):
         if isinstance(step, Kernel):
-            reads, writes = buffers(step)
+            reads, writes = touched(step)
             axes = " x ".join(map(str, step.axes)) or "scalar"
             label, kind = f"{step.name}: {axes}", "kernel"
+            if step.name in belongs:
+                label += f"\n{belongs[step.name]}"
         else:
             reads, writes = step.inputs, step.outputs
             if isinstance(step, NestKernel):
@@ -134,19 +138,6 @@ def of_plan(code: Code) -> Picture:
     for state, name in code.graph.writes:
         _result(picture, maker.get(code.plan.results[name]), f"{name} to {state}", f"write {state}")
     return picture
-
-
-def buffers(kernel: Kernel) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the buffers that a kernel reads and of those that it writes."""
-    reads: dict[str, None] = {}
-    writes: dict[str, None] = {}
-    for node in kernel.nodes:
-        action = node.action
-        if isinstance(action, (Load, IndexedLoad)):
-            reads[action.access.buffer] = None
-        elif isinstance(action, (Store, Total, Column, Keep)):
-            writes[action.access.buffer] = None
-    return tuple(n for n in reads if n not in writes), tuple(writes)
 
 
 def _result(picture: Picture, source: Node | None, key: str, label: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from graphloss.inspect.traffic import Traffic, ideal, moved, traffic
 from graphloss.ir.printer import print_graph
@@ -14,6 +15,7 @@ from graphloss.runtime.arguments import fetches_of
 from graphloss.runtime.compile import Code, compile_graph
 from graphloss.runtime.compiled_program import CompiledProgram, uncompiled
 from graphloss.schedule.kernel_text import print_kernel
+from graphloss.schedule.launches import Part, parts
 from graphloss.schedule.nest import Native, NestKernel
 from graphloss.schedule.values import HostCall
 
@@ -24,6 +26,10 @@ class Explanation:
 
     code: Code
 
+    @cached_property
+    def _parts(self) -> dict[str, Part]:
+        return parts(self.code.plan.steps)
+
     @property
     def rules(self) -> tuple[str, ...]:
         """Names of the rules that fired, each once."""
@@ -31,12 +37,16 @@ class Explanation:
 
     @property
     def kernels(self) -> tuple[Native, ...]:
-        return self.code.plan.kernels
+        """The kernels, without the small steps that begin or finish one of them: see `schedule/launches.py`."""
+        return tuple(k for k in self.code.plan.kernels if k.name not in self._parts)
 
     @property
     def traffic(self) -> tuple[Traffic, ...]:
-        """What each kernel reads from memory and writes to it."""
-        return tuple(traffic(k, self.code.plan.buffers) for k in self.kernels)
+        """What each kernel, with its small steps, reads from memory and writes to it."""
+        total = {k.name: Traffic() for k in self.kernels}
+        for k in self.code.plan.kernels:
+            total[self._parts[k.name].of if k.name in self._parts else k.name] += traffic(k, self.code.plan.buffers)
+        return tuple(total.values())
 
     @property
     def moved(self) -> Traffic:
@@ -57,8 +67,8 @@ class Explanation:
         return print_graph(self.code.whole)
 
     def loops(self) -> str:
-        """Every kernel as loop text."""
-        return "\n\n".join(print_kernel(k) for k in self.kernels)
+        """Every kernel, and every small step of one, as loop text."""
+        return "\n\n".join(print_kernel(k) for k in self.code.plan.kernels)
 
     def llvm_ir(self) -> str:
         return self.code.loaded.llvm_ir() if self.code.loaded else ""
@@ -96,9 +106,10 @@ class Explanation:
             if isinstance(step, NestKernel):
                 lines.append(f"  {step.name}: {step.extent}, loop nest {step.nest.name}; {_bytes(t)}")
                 continue
+            name = f"{step.name}, {self._parts[step.name]}" if step.name in self._parts else step.name
             shape = " x ".join(str(n) for n in step.axes) or "scalar"
             lines.append(
-                f"  {step.name}: {shape}, {step.tile}, {step.passes} pass{'es' if step.passes != 1 else ''}; "
+                f"  {name}: {shape}, {step.tile}, {step.passes} pass{'es' if step.passes != 1 else ''}; "
                 f"{_bytes(t)}"
             )
         return [*lines, f"from and to memory: {_bytes(self.moved)}", f"needed at least: {_bytes(self.ideal)}"]

@@ -13,7 +13,8 @@ from graphloss.ir.graph import Graph
 from graphloss.nn import functional as F
 from graphloss.options import CompileOptions
 from graphloss.passes.pipelines import optimise
-from graphloss.schedule.kernel import Buffer, Kernel
+from graphloss.schedule.launches import parts
+from graphloss.schedule.nest import Native
 from graphloss.schedule.plan import Plan, schedule
 
 Shape: TypeAlias = tuple[int, ...]
@@ -61,13 +62,10 @@ class Case:
         return schedule(optimise(self.graph(any_batch=any_batch), CompileOptions()))
 
 
-def walking(plan: Plan) -> list[Kernel]:
-    """The kernels that read or write a tensor; what combines partial results and finishes scalars is left out."""
-
-    def tensor(b: Buffer) -> bool:
-        return b.role == "input" or (len(b.shape) > 1 and b.role != "partial")
-
-    return [k for k in plan.kernels if any(map(tensor, k.buffers))]
+def walking(plan: Plan) -> list[Native]:
+    """The kernels, without the small steps that begin or finish one."""
+    small = parts(plan.steps)
+    return [k for k in plan.kernels if k.name not in small]
 
 
 def nn(name: str, shapes: Mapping[str, Any], by: tuple[str, ...] = ("input",), label: str = "", **options: Any) -> Case:

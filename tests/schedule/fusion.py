@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from graphloss.inspect.traffic import CACHE, Traffic, ideal, moved
 from graphloss.ir.dims import Dim
+from graphloss.schedule.launches import parts
 from graphloss.schedule.plan import Plan
 from tests.schedule.cases import CASES, Case, walking
 
@@ -18,11 +19,7 @@ LIMIT = 1.5
 DIVISOR = "the labels that count are counted first: the gradient divides by their number"
 PAIRS = "N×N products of the rows, and their gradients, go to and from calls that multiply matrices"
 REASONS: dict[str, str] = {
-    **dict.fromkeys(
-        ("nn.functional.cross_entropy", "nn.functional.cross_entropy of pixels", "nn.functional.nll_loss",
-         "dygraph.CrossEntropyLoss", "dygraph.NLLLoss", "losses.softmax_focal_loss", "losses.poly1_cross_entropy",
-         "losses.generalized_cross_entropy", "losses.capped_cross_entropy", "losses.distillation_loss with labels",
-         "losses.arcface_loss", "losses.cosface_loss", "layers.sigmoid_cross_entropy_with_logits normalize"), DIVISOR),
+    "layers.sigmoid_cross_entropy_with_logits normalize": DIVISOR,
     "nn.functional.multilabel_margin_loss": "three walks over pairs of classes: one side's sums need the other's",
     "layers.npair_loss": PAIRS,
     "layers.dice_loss": "the gradient divides by sums over all of a sample, too large to stay in the cache",
@@ -39,6 +36,7 @@ REASONS: dict[str, str] = {
 class Row:
     case: Case
     kernels: int
+    ahead: bool
     calls: int
     moved: Traffic
     ideal: Traffic
@@ -59,14 +57,17 @@ def number(d: Dim) -> int:
 
 def measured(case: Case, plan: Plan | None = None) -> Row:
     plan = case.plan() if plan is None else plan
-    return Row(case, len(walking(plan)), len(plan.steps) - len(plan.kernels), moved(plan), ideal(plan))
+    ahead = any(part.ahead for part in parts(plan.steps).values())
+    return Row(case, len(walking(plan)), ahead, len(plan.steps) - len(plan.kernels), moved(plan), ideal(plan))
 
 
 HEAD = """# Kernels of each loss
 
-What the value of a loss and its gradients take together: how many kernels walk over the tensors (what adds up partial
-results afterwards is not counted) and how many bytes go between them and memory. The ideal is what is needed of each
-input read once, and each result written once.
+What the value of a loss and its gradients take together: how many kernels, and how many bytes go between them and
+memory. The ideal is what is needed of each input read once, and each result written once. To a kernel belong the small
+steps that `explain` names with it: the sums of its partial results and scalars made of them; and, where it says *counts
+first*, a sum over what the kernel reads once per row, as the number of labels that are not ignored, by which the
+gradient divides.
 
 *Moved* counts what comes from memory. A kernel takes a tile of 16 rows through all its passes before the next tile
 (256 columns, where the row is not the last axis). Where what it touches of a tile is at most {cache} KB, a second-level
@@ -92,7 +93,8 @@ def line(row: Row) -> str:
     inputs = "; ".join(
         f"{n} {'×'.join(map(str, s[0] if isinstance(s[0], tuple) else s))}" for n, s in case.shapes.items()
     )
-    kernels = f"{row.kernels}" + (f" + {row.calls} calls" if row.calls else "")
+    first = ", counts first" if row.ahead else ""
+    kernels = f"{row.kernels}{first}" + (f" + {row.calls} calls" if row.calls else "")
     name = f"`{case.name}`" + (f" {case.label}" if case.label else "")
     cells = (
         name, inputs, ", ".join(case.by), kernels, size(number(row.moved.total)), size(best), f"{row.ratio:.2f}",
