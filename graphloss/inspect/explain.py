@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from graphloss.codegen.table import chunks
 from graphloss.inspect.traffic import Traffic, ideal, moved, traffic
+from graphloss.ir import dims
 from graphloss.ir.printer import print_graph
 from graphloss.ir.program import Program
 from graphloss.ir.tensor import Tensor
@@ -112,7 +114,19 @@ class Explanation:
                 f"  {name}: {shape}, {step.tile}, {step.passes} pass{'es' if step.passes != 1 else ''}; "
                 f"{_bytes(t)}"
             )
-        return [*lines, f"from and to memory: {_bytes(self.moved)}", f"needed at least: {_bytes(self.ideal)}"]
+        lines += [f"from and to memory: {_bytes(self.moved)}", f"needed at least: {_bytes(self.ideal)}"]
+        return self._shortened(lines)
+
+    def _shortened(self, lines: list[str]) -> list[str]:
+        """The lines with a name for each number of chunks that only a run knows, and what these are."""
+        numbers: dict[str, str] = {}
+        for kernel in self.code.plan.kernels:
+            if not isinstance(count := chunks(kernel), int) and dims.lone(count) is None:
+                numbers.setdefault(str(count), f"chunks({kernel.name})")
+        for text in sorted(numbers, key=len, reverse=True):
+            lines = [line.replace(text, numbers[text]) for line in lines]
+        used = (f"{name} = {text}" for text, name in numbers.items() if any(name in line for line in lines))
+        return [*lines, *used]
 
     def _seconds(self) -> list[str]:
         cached = " (object code from the cache)" if self.code.loaded is not None and self.code.loaded.from_cache else ""

@@ -53,3 +53,13 @@ def test_steps_and_bytes() -> None:
     assert " = softmax(" not in explanation.after()
     assert explanation.loops().startswith("loops @k0(x: f32[8, 1000]")
     assert "define" in explanation.llvm_ir() and ".text" in explanation.assembly()
+
+
+def test_numbers_of_chunks_have_names() -> None:
+    main = gl.Program()
+    with gl.program_guard(main):
+        x = gl.data("x", [None, 1000])
+        loss = gl.layers.mean(ops.logsumexp(x))
+    text = str(gl.explain(main, [loss]))
+    assert "  k1, finishes k0: chunks(k0), rows, 1 pass; reads 8*chunks(k0) B, writes 4 B" in text
+    assert text.count("floordiv") == 1 and "\nchunks(k0) = floordiv(" in text
