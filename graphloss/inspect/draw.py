@@ -119,7 +119,7 @@ def of_plan(code: Code) -> Picture:
             axes = " x ".join(map(str, step.axes)) or "scalar"
             label, kind = f"{step.name}: {axes}", "kernel"
             if step.name in belongs:
-                label += f"\n{belongs[step.name]}"
+                label = f"{step.name}: {belongs[step.name]}"
         else:
             reads, writes = step.inputs, step.outputs
             if isinstance(step, NestKernel):
