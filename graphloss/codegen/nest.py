@@ -206,7 +206,7 @@ class _Emitter(NestValues):
         if value.scalar is not None and ok.scalar is not None and other.scalar is not None:
             found = self.one.convert(value.scalar, dtype, "int64")
             self.frame.report_lanes(
-                self.one, slot, self.one.not_(ok.scalar), found, lambda: (self.linear(s.array, s.index)[0], i64(0))
+                self.one, slot, self.one.not_(ok.scalar), found, lambda: (self.reported(s)[0], i64(0))
             )
             self.names[s.name] = Value(dtype, scalar=self.one.select(ok.scalar, value.scalar, other.scalar))
             return
@@ -215,7 +215,7 @@ class _Emitter(NestValues):
         if self.mask is not None:
             bad = self.lanes.and_(bad, self.mask)
         found = self.lanes.convert(vector, dtype, "int64")
-        self.frame.report_lanes(self.lanes, slot, bad, found, lambda: self.linear(s.array, s.index))
+        self.frame.report_lanes(self.lanes, slot, bad, found, lambda: self.reported(s))
         self.names[s.name] = Value(dtype, vector=self.lanes.select(good, vector, self.vector(other)))
 
 

@@ -16,7 +16,7 @@ from graphloss.codegen.plan import INLINE_LIMIT
 from graphloss.codegen.values import Lanes
 from graphloss.errors import UnsupportedError
 from graphloss.ir.loop_live import expressions, parts
-from graphloss.ir.loops import Apply, Const, Expr, Load, Loop, Size, Statement, Use
+from graphloss.ir.loops import Apply, Check, Const, Expr, Load, Loop, Size, Statement, Use
 from graphloss.ir.scalar import EXPENSIVE, FUNCTIONS
 from graphloss.schedule.nest import NestKernel, strides
 
@@ -119,6 +119,19 @@ class NestValues:
             if value.ramp is not None:
                 distance = flow.add(self.builder, distance, step)
         return first, distance
+
+    def reported(self, check: Check) -> tuple[ir.Value, ir.Value]:
+        """The position that a failed check reports, of lane 0, and the distance: that in its array, or, with a step,
+        the number of the sample times the elements of the array, and the step."""
+        if check.step is None:
+            return self.linear(check.array, check.index)
+        value = self.value(check.step)
+        base = value.scalar if value.scalar is not None else value.ramp
+        if base is None:
+            self.refuse(f"a check of {check.array} at a step that is not a loop's")
+        elements = self.frame.dim(self.strides[check.array][0])
+        sample = flow.mul(self.builder, self.names[self.nest.index].scalar, elements)
+        return flow.add(self.builder, sample, base), i64(0 if value.ramp is None else 1)
 
     def active(self, when: Expr | None) -> ir.Value:
         """The lanes that exist and for which `when` holds."""

@@ -9,6 +9,7 @@ from typing import Final
 
 from graphloss.ir import dims
 from graphloss.ir.dims import Dim
+from graphloss.ir.loop_live import checks
 from graphloss.ir.loops import SCRATCH
 from graphloss.schedule.kernel import (
     Access,
@@ -67,9 +68,10 @@ def kernel_dims(kernel: Native) -> Iterator[Dim]:
     yield from (kernel.grain, chunks(kernel), extent(kernel), work(kernel))
     if isinstance(kernel, NestKernel):
         yield from kernel.sizes
+        stepped = {check.array for check in checks(kernel.nest.body) if check.step is not None}
         for array in kernel.nest.arrays:
             size, *steps = strides(array, kernel.bound)
-            yield from (*steps, size) if array.kind == SCRATCH else steps
+            yield from (*steps, size) if array.kind == SCRATCH or array.name in stepped else steps
         return
     yield from kernel.axes
     for access in accesses(kernel):

@@ -90,7 +90,9 @@ class CTCLoss(Loss):
             steps = ops.broadcast_to(ops.size((frames,)), (batch,))
         else:
             steps = ctc.lengths(_whole(pred_lengths, "pred_lengths", where), x, 1, "pred_lengths", where)
-        cost, _ = ops.ctc_with_logits(x, y, steps, sizes, -1)
+        called = "label" if self._label_layout == "NT" else "transpose(label)"
+        with checks.calling(labels=called, input_lengths="pred_lengths"):
+            cost, _ = ops.ctc_with_logits(x, y, steps, sizes, -1)
         return self._weighted(ctc.zero_where_impossible(cost), sample_weight)
 
 

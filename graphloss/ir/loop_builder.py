@@ -129,13 +129,15 @@ class NestBuilder:
         self.add(loops.Accumulate(variable.name, kind, value, when))
 
     def check(
-        self, name: str, array: Handle, index: Index, ok: Expr, expected: str, *, value: Use, other: Operand = 0
-    ) -> Use:
+        self, name: str, array: Handle, index: Index, ok: Expr, expected: str, *, value: Use, other: Operand = 0,
+        step: Operand | None = None,
+    ) -> Use:  # fmt: skip
         """`value`, a name for the element of `array` or something made of it, if `ok` holds; else `other` and an error
-        of the run. The element is read once: a feed may change between two reads."""
+        of the run, which tells the position `step` in the sample where it is given. The element is read once: a feed
+        may change between two reads."""
         name = self._fresh(name)
-        safe = _expr(other, value.dtype)
-        self.add(loops.Check(name, value, ok, safe, array.array.name, array._index(index), expected))
+        safe, place = _expr(other, value.dtype), None if step is None else _expr(step, "int64")
+        self.add(loops.Check(name, value, ok, safe, array.array.name, array._index(index), expected, place))
         return Use(name, value.dtype)
 
     @contextmanager

@@ -52,7 +52,7 @@ def expressions(s: Statement) -> tuple[Expr, ...]:
     if isinstance(s, Store):
         return (*s.index, s.value) if s.when is None else (*s.index, s.value, s.when)
     if isinstance(s, Check):
-        return (s.value, s.ok, s.other, *s.index)
+        return (s.value, s.ok, s.other, *s.index, *(() if s.step is None else (s.step,)))
     return (s.begin, s.end)
 
 

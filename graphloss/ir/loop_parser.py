@@ -9,7 +9,7 @@
     accumulate = name ("+=" | "max=" | "min=" | "|=" | "&=") expr when?
     store      = place "=" expr when?
     when       = "if" expr
-    check      = "check" name "=" expr "if" expr "else" expr "of" place "expected" string
+    check      = "check" name "=" expr "if" expr "else" expr "of" place ["step" expr] "expected" string
     loop       = ("loop" | "reverse" | "vector") name "in" expr ".." expr "{" statement* "}"
     place      = name index
     index      = "[" (expr ("," expr)*)? "]"
@@ -55,7 +55,7 @@ from graphloss.ir.scalar import FUNCTIONS
 
 _KINDS: Final = (loops.INPUT, loops.OUTPUT, loops.UPDATE, loops.SCRATCH, loops.SHARED)
 _LOOP: Final = re.compile(rf"({loops.SEQUENTIAL}|{loops.REVERSE}|{loops.VECTOR}) (\w+) in (.+) \.\. (.+) \{{")
-_CHECK: Final = re.compile(r"check (\w+) = (.+) if (.+) else (.+) of (\w+)(\[.*\]) expected (.+)")
+_CHECK: Final = re.compile(r"check (\w+) = (.+) if (.+) else (.+) of (\w+)(\[.*?\])(?: step (.+?))? expected (.+)")
 _STEP: Final = re.compile(rf"(\w+) ({'|'.join(re.escape(s) for s in STEPS.values())}) (.+?)(?: if (.+))?")
 _STORE: Final = re.compile(r"(\w+)(\[.*?\]) = (.+?)(?: if (.+))?")
 _NAMES: Final = {symbol: name for name, (symbol, _) in INFIX.items()}
@@ -140,7 +140,9 @@ class _Parser:
         if (m := _CHECK.fullmatch(line)) is not None:
             value, ok, other = self.expr(m[2]), self.expr(m[3]), self.expr(m[4])
             self.names[m[1]] = Use(m[1], value.dtype)
-            return Check(m[1], value, ok, other, self.array(m[5]).name, self.index(m[6]), ast.literal_eval(m[7]))
+            step = self.expr(m[7], "int64") if m[7] else None
+            place = self.array(m[5]).name, self.index(m[6])
+            return Check(m[1], value, ok, other, *place, ast.literal_eval(m[8]), step)
         if (m := _STEP.fullmatch(line)) is not None:
             kind = next(kind for kind, symbol in STEPS.items() if symbol == m[2])
             return Accumulate(self.use(m[1]).name, kind, self.expr(m[3]), self.expr(m[4]) if m[4] else None)

@@ -87,7 +87,7 @@ def _statement(s: Let | Var | Assign | Accumulate | Store | Check) -> str:
         return f"{s.name} {STEPS[s.kind]} {_typed(s.value)}{_when(s.when)}"
     if isinstance(s, Store):
         return f"{s.array}{_index(s.index)} = {_typed(s.value)}{_when(s.when)}"
-    place = f"{s.array}{_index(s.index)}"
+    place = f"{s.array}{_index(s.index)}" + ("" if s.step is None else f" step {text(s.step)}")
     return (
         f"check {s.name} = {_typed(s.value)} if {text(s.ok)} else {_typed(s.other)} of {place} expected {s.expected!r}"
     )

@@ -174,6 +174,8 @@ class _Verifier:
             self.fail(f"the check {s.name} reads {s.array} itself, not a name for its element: it may change meanwhile")
         self.condition(s.ok)
         self.typed(s.other, dtype, f"the other value of {s.name}")
+        if s.step is not None:
+            self.typed(s.step, "int64", f"the step of {s.name}")
         self.define(s.name, dtype)
         self.mark(s.name, (s.value, s.ok, s.other))
 

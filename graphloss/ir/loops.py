@@ -193,7 +193,9 @@ class Store:
 class Check:
     """`name` = `value` where `ok` holds, and `other` elsewhere, which the run then reports as an error.
 
-    `value` was found in `array` at `index`; `expected` says what should stand there, with sizes in braces.
+    `value` was found in `array` at `index`; `expected` says what should stand there, with sizes in braces. Where the
+    iterations of the parallel loop are samples, `step` may tell the position in the sample: the error then says both,
+    whatever the layout of the array.
     """
 
     name: str
@@ -203,6 +205,7 @@ class Check:
     array: str
     index: tuple[Expr, ...]
     expected: str
+    step: Expr | None = None
 
 
 @dataclass(frozen=True, slots=True)

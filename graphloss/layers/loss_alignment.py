@@ -69,6 +69,7 @@ def warpctc(
     blank = ctc.blank_class(blank, x, where)
     if input_length is None:
         _require_ranks(where, x, y, 2, (1, 2), "packed", "[frames, C] and [symbols, 1]")
+        ctc.require_same_count(x, y, ("input", "label"), where)
         padded, frames = ops.pad_sequences(x, ops.offsets_of(x))
         logits, sizes = ops.transpose(padded, (1, 0, 2)), ctc.lengths_of(y)
         y = ops.squeeze(y, 1) if y.type.rank == 2 else y
@@ -79,7 +80,8 @@ def warpctc(
         frames = ctc.lengths(input_length, x, 1, "input_length", where)
         sizes = ctc.lengths(label_length, x, 1, "label_length", where)
         logits = x
-    cost, _ = ops.ctc_with_logits(logits, y, frames, sizes, blank)
+    with checks.calling(labels="label", input_lengths="input_length", label_lengths="label_length"):
+        cost, _ = ops.ctc_with_logits(logits, y, frames, sizes, blank)
     cost = ctc.zero_where_impossible(cost)
     if norm_by_times:
         cost = ctc.per_frame_gradient(cost, frames)
@@ -195,15 +197,16 @@ def edit_distance(
         raise AttrError(f"{where}: the padded form needs both lengths", "input_length and label_length", "one of them")
     if input_length is None:
         _require_ranks(where, x, y, 2, (2,), "packed", "[tokens, 1] and [tokens, 1]")
-        offsets = [ops.offsets_of(v) for v in (x, y)]
-        (x, counts), (y, sizes) = (
-            ops.pad_sequences(ops.squeeze(v, 1), o) for v, o in zip((x, y), offsets, strict=True)
-        )
+        ctc.require_same_count(x, y, ("input", "label"), where)
+        counts, sizes = ctc.lengths_of(x), ctc.lengths_of(y)
+        x, y = (ops.pad_sequences(ops.squeeze(v, 1), ops.offsets_of(v))[0] for v in (x, y))
     else:
         _require_ranks(where, x, y, 2, (2,), "padded", "[N, A] and [N, B]")
         counts = ctc.lengths(input_length, x, 0, "input_length", where)
         sizes = ctc.lengths(label_length, y, 0, "label_length", where)
-    distance = ops.edit_distance(x, y, counts, sizes, normalized, ignored)
+    packed = input_length is None
+    with checks.calling(label_length="label.lengths" if packed else "label_length"):
+        distance = ops.edit_distance(x, y, counts, sizes, normalized, ignored)
     number = ops.unsqueeze(ops.size(distance.type.shape), (0,))
     return stopped(ops.unsqueeze(distance, (1,))), stopped(number)
 

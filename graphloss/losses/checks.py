@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -36,6 +37,19 @@ def located(fn: Callable[P, R], name: str | None = None) -> Callable[P, R]:
             raise
 
     return run
+
+
+@contextmanager
+def calling(**operands: str) -> Iterator[None]:
+    """Inside, errors of an eager op call its operands by these names, those of the arguments."""
+    try:
+        yield
+    except LabelError as error:
+        name = operands.get(error.variable or "")
+        if name is not None:
+            error.what = re.sub(rf"\b{error.variable}(?=\[| =)", name, error.what, count=1)
+            error.variable = name
+        raise
 
 
 def _label_argument(fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> str | None:

@@ -14,6 +14,7 @@ from graphloss.ir.context import layer
 from graphloss.ir.dims import Dim
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import checks
+from graphloss.ops import sequences
 
 
 def zero_where_impossible(cost: Tensor) -> Tensor:
@@ -40,7 +41,18 @@ def leading(labels: Tensor, padding: int) -> Tensor:
 def lengths_of(rows: Tensor) -> Tensor:
     """The lengths [S] of the sequences of packed rows."""
     offsets = ops.offsets_of(rows)
-    return ops.getitem(offsets, slice(1, None)) - ops.getitem(offsets, slice(None, -1))
+    with layer(f"{sequences.called(rows, offsets)}.lengths", None):  # what an error calls them
+        return ops.getitem(offsets, slice(1, None)) - ops.getitem(offsets, slice(None, -1))
+
+
+def require_same_count(x: Tensor, y: Tensor, names: tuple[str, str], where: str) -> None:
+    """ShapeError if the packed rows x and y are known to hold different numbers of sequences."""
+    counts = [dims.sub(ops.offsets_of(v).type.shape[0], 1) for v in (x, y)]
+    if not may_agree(*counts):
+        raise ShapeError(
+            f"{where}: {names[0]} and {names[1]} hold different numbers of sequences",
+            f"{counts[0]} sequences of {names[1]}, as of {names[0]}", counts[1],
+        )  # fmt: skip
 
 
 def lengths(value: object, n: Tensor, axis: int, name: str, where: str) -> Tensor:
@@ -98,7 +110,8 @@ def collapsed(tokens: Tensor, frames: Tensor, blank: int, padding: int) -> tuple
     before = ops.window(ops.concat([nothing, tokens], 1), {1: (0, steps, 1)})
     place = ops.iota((1, steps), 1)
     frames = ops.cast(frames, "int64")
-    known = ops.check_index(frames, dims.add(steps, 1))
+    with checks.calling(index="input_length"):
+        known = ops.check_index(frames, dims.add(steps, 1))
     kept = ops.logical_and(_new(tokens, before, blank), ops.less(place, ops.unsqueeze(known, (1,))))
     counts = ops.reduce_sum(ops.cast(kept, "int64"), (1,))
     symbols = ops.take_along(tokens, ops.argsort(ops.cast(ops.logical_not(kept), "int64"), 1), 1)

@@ -43,14 +43,20 @@ def value_error(
 
 def range_error(
     variable: str, position: Sequence[int], value: int, expected: str, op: str | None = None,
-    where: Location | None = None,
-) -> LabelError:
-    """The error of a label, a length or an offset of `variable` at `position`, where `expected` should stand."""
+    where: Location | None = None, *, sample: Sequence[int] | None = None,
+) -> LabelError:  # fmt: skip
+    """The error of a label, a length or an offset of `variable` at `position`, where `expected` should stand.
+
+    `sample` is the number of a sample and a step in it; then `position` may be ().
+    """
     place = f"[{', '.join(map(str, position))}]" if position else ""
     row = f"row {position[0]}: " if position else ""
+    if sample is not None:
+        row = f"sample {sample[0]}, position {sample[1]}: "
     return LabelError(
-        f"{row}{variable}{place} = {value} is out of range", expected=expected, got=str(value), op=op, where=where
-    )
+        f"{row}{variable}{place} = {value} is out of range", expected=expected, got=str(value), op=op, where=where,
+        variable=variable,
+    )  # fmt: skip
 
 
 def refuse(variable: str, values: Array, wrong: Array, expected: str) -> None:
@@ -58,6 +64,14 @@ def refuse(variable: str, values: Array, wrong: Array, expected: str) -> None:
     if wrong.any():
         place = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
         raise range_error(variable, place, int(values[place]), expected)
+
+
+def refuse_step(variable: str, values: Array, wrong: Array, expected: str, *, packed: bool) -> None:
+    """The error of the first of `values` [samples, steps] that is wrong; the variable holds them so, or packed."""
+    if wrong.any():
+        n, step = np.argwhere(wrong)[0].tolist()
+        place = () if packed else (n, step)
+        raise range_error(variable, place, int(values[n, step]), expected, sample=(n, step))
 
 
 def interval_text(low: float, high: float) -> str:

@@ -50,7 +50,8 @@ _COMBINE: Final = {"sum": "add", "max": "max", "min": "min", "any": "or", "all":
 
 @dataclass(frozen=True)
 class Failure:
-    """A check that failed: its name in the nest, where in which array, and what was found there."""
+    """A check that failed: its name in the nest, where in which array, or at which step of which sample, and what was
+    found there."""
 
     name: str
     array: str
@@ -198,7 +199,8 @@ def _check(run: _Run, s: Check) -> None:
     run.names[s.name] = np.where(ok, value, _value(run, s.other))[()]
     bad = ~_spread(run, ok)
     if bad.any():
-        places = [_spread(run, _value(run, i))[bad] for i in s.index]
+        index = s.index if s.step is None else (Use(run.nest.index, "int64"), s.step)
+        places = [_spread(run, _value(run, i))[bad] for i in index]
         found = _spread(run, value)[bad]
         for k in range(found.size):
             where = tuple(int(np.atleast_1d(p)[k]) for p in places)

@@ -127,7 +127,7 @@ def offsets_of(x: Tensor, *others: Tensor) -> Tensor:
     """
     found = [(x, _fed(x)), *((y, _fed(y)) for y in others)]
     different = [(y, o) for y, o in found[1:] if o is not found[0][1]]
-    names = tuple(_named(y, o) for y, o in (found[0], *different))
+    names = tuple(called(y, o) for y, o in (found[0], *different))
     operands = (size((x.type.shape[0],)), found[0][1], *(offsets_of(y) for y, _ in different))
     return apply(CHECK_OFFSETS, operands, {"names": names})[0]
 
@@ -168,7 +168,7 @@ def _fed(x: Tensor) -> Tensor:
     return offsets
 
 
-def _named(x: Tensor, offsets: Tensor) -> str:
-    """What an error calls the sequences: by the input that was declared with them, else by the tensor itself."""
+def called(x: Tensor, offsets: Tensor) -> str:
+    """What an error calls the sequences of x: by the input that was declared with them, else by the tensor itself."""
     declared = owner(offsets.block.program, offsets.name) if isinstance(offsets, Variable) else None
     return declared or str(getattr(x, "name", "x"))

@@ -243,7 +243,8 @@ class CheckSite:
 
     A position unravels over `axes`; the tensor's own linear index is the sum of axis index * stride over `strides`,
     and unravels over `shape`. `expected`, where a loop nest checks, says what should stand there, with `sizes` in
-    braces.
+    braces. A position `in_sample` is the number of a sample and a step in it, over `axes`; `strides` is () where the
+    tensor may hold packed samples.
     """
 
     op: str
@@ -256,6 +257,7 @@ class CheckSite:
     interval: Within | None = None
     expected: str = ""
     sizes: tuple[tuple[str, Dim], ...] = ()
+    in_sample: bool = False
 
 
 @dataclass(frozen=True, slots=True)

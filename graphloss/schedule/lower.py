@@ -150,11 +150,15 @@ class Lowering(Views):
         text = op_text(op, self.graph.types)
         sites: dict[str, CheckSite] = {}
         for check in checks(nest.body):
-            source = origin(self.graph, operands[check.array])
-            axes = self.shape(operands[check.array])
+            operand = operands[check.array]
+            in_order = origin(self.graph, operand, whole=True)
+            source, axes, strides = in_order, self.shape(operand), row_major(self.shape(operand))
+            if check.step is not None:
+                source = origin(self.graph, operand, whole=True, moved=True)
+                axes, strides = (dimension(nest.extent, sizes), d.product(axes)), strides[:-1]
             sites[check.name] = CheckSite(
-                text, source, op.loc, 0, self.shape(source), axes, row_major(axes), None, check.expected,
-                tuple(sizes.items()),
+                text, source, op.loc, 0, self.shape(source) if source == in_order else (), axes, strides, None,
+                check.expected, tuple(sizes.items()), check.step is not None,
             )  # fmt: skip
         return sites
 

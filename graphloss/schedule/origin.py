@@ -11,19 +11,19 @@ from graphloss.ir.scalar import Expr, arg
 _STEPS = 64  # a search of more ops than this is given up
 
 
-def origin(graph: Graph, name: str) -> str:
-    """The value, a feed where possible, whose elements `name` has in their order.
+def origin(graph: Graph, name: str, *, whole: bool = False, moved: bool = False) -> str:
+    """The value, a feed where possible, whose elements `name` has in their order; or, `moved`, in any order.
 
-    Elements pass through casts that keep the number, through reshapes and checks, and through a choice between them
-    and a constant: labels of ignored rows are chosen so.
+    Elements pass through casts that keep the number (if they are `whole`, all do), through reshapes and checks, and
+    through a choice between them and a constant: labels of ignored rows are chosen so.
     """
     found: set[str] = set()
     stack, seen = [name], {name}
     while stack:
         n = stack.pop()
         op = graph.definition.get(n)
-        passed = None if op is None or len(seen) > _STEPS else _passed(graph, op)
-        if passed is None or not all(_keeps(graph, x, n) for x in passed):
+        passed = None if op is None or len(seen) > _STEPS else _passed(graph, op, moved)
+        if passed is None or not all(whole or _keeps(graph, x, n) for x in passed):
             found.add(n)
             continue
         stack += (x for x in passed if x not in seen)
@@ -40,7 +40,7 @@ def _keeps(graph: Graph, source: str, result: str) -> bool:
     return dtypes.is_int(kind) or (dtypes.is_float(kind) and dtypes.is_float(graph.types[result].dtype))
 
 
-def _passed(graph: Graph, op: Op) -> list[str] | None:
+def _passed(graph: Graph, op: Op, moved: bool) -> list[str] | None:
     """The operands whose elements the output has, none for a constant; None where it has others."""
     definition = get(op.type)
     types = [graph.types[x] for x in op.inputs]
@@ -52,7 +52,8 @@ def _passed(graph: Graph, op: Op) -> list[str] | None:
     form = definition.lower(types, [graph.types[x] for x in op.outputs], op.attr)
     if isinstance(form, forms.Fill):
         return []
-    return [op.inputs[0]] if isinstance(form, (forms.Reshape, forms.InRange, forms.Within)) else None
+    whole = (forms.Reshape, forms.InRange, forms.Within)
+    return [op.inputs[0]] if isinstance(form, (*whole, forms.Transpose) if moved else whole) else None
 
 
 def _arguments(expr: Expr) -> list[int] | None:

@@ -213,9 +213,18 @@ def test_malformed_data_are_errors_that_name_sample_and_position(packed: bool) -
         assert (run.value.what, run.value.expected, run.value.got) == (
             at_once.value.what, at_once.value.expected, at_once.value.got
         )  # fmt: skip
-        name, place = run.value.what.split(": ")[1].split(" = ")[0].rstrip("]").split("[")
+        head, what = run.value.what.split(": ")
+        name, _, place = what.split(" = ")[0].rstrip("]").partition("[")
         values = arrays[("scores", "labels", "input_lengths", "label_lengths").index(name)]
-        assert str(values[tuple(map(int, place.split(", ")))]) == run.value.got
+        if name == "labels":
+            n, step = (int(part.split(" ")[1]) for part in head.split(", "))
+            assert place == ("" if packed else f"{n}, {step}")
+            begin = np.clip(arrays[3][:n], 0, values.size).sum()
+            index: tuple[int, ...] = (begin + step,) if packed else (n, step)
+        else:
+            index = (int(place),)
+            assert head == f"row {place}"
+        assert str(values[index]) == run.value.got
 
 
 def test_malformed_types() -> None:

@@ -77,7 +77,9 @@ def ctc_loss(
         )
     frames = ctc.lengths(input_lengths, x, 1, "input_lengths", where)
     sizes = ctc.lengths(target_lengths, x, 1, "target_lengths", where)
-    cost, _ = ops.ctc(x, y, frames, sizes, ctc.blank_class(blank, x, where))
+    blank = ctc.blank_class(blank, x, where)
+    with checks.calling(labels="targets", label_lengths="target_lengths"):
+        cost, _ = ops.ctc(x, y, frames, sizes, blank)
     if zero_infinity:
         cost = ctc.zero_where_impossible(cost)
     if reduction == "mean":
@@ -131,7 +133,8 @@ def ctc_beam_search_decode(
     single = x.type.rank == 2
     x = ops.unsqueeze(x, (1,)) if single else x
     frames = ops.cast(ctc.lengths(input_lengths, x, 1, "input_lengths", where), "int64")
-    frames = ops.check_index(frames, dims.add(x.type.shape[0], 1))
+    with checks.calling(index="input_lengths"):
+        frames = ops.check_index(frames, dims.add(x.type.shape[0], 1))
     found = ops.ctc_beam_search(x, frames, ctc.blank_class(blank, x, where), beam_width, top_paths)
     labels, sizes, log_p = (stopped(ops.squeeze(v, (0,)) if single else v) for v in found)
     return labels, sizes, log_p

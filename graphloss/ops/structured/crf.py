@@ -100,10 +100,11 @@ def _score(b: NestBuilder, given: Sequence[Handle], tags: Handle, rows: Rows, st
     score, before = b.var("score", const(0, "float64")), b.var("before", const(0, "int64"))
     with b.loop("r", rows.begin, stop) as r:
         found = b.let("found", cast(label[r], "int64"))
-        tag = b.check("tag", label, r, (found >= 0) & (found < K), "a tag in [0, {K})", value=found)
+        step = b.let("step", r - rows.begin)
+        tag = b.check("tag", label, r, (found >= 0) & (found < K), "a tag in [0, {K})", value=found, step=step)
         tags[r] = tag
-        step = b.let("step", select(r > rows.begin, transition[before, tag], start[tag]))
-        b.assign(score, score + cast(emission[r, tag], "float64") + cast(step, "float64"))
+        on = b.let("on", select(r > rows.begin, transition[before, tag], start[tag]))
+        b.assign(score, score + cast(emission[r, tag], "float64") + cast(on, "float64"))
         b.assign(before, tag)
     b.assign(score, score + cast(end[before], "float64"))
     return score
@@ -129,7 +130,7 @@ def _reference(arrays: Sequence[Array], attrs: Attrs) -> tuple[Array, ...]:
     for n, (begin, count) in enumerate(chain.read_sequences(offsets, length, len(emission))):
         x, y = emission[begin : begin + count], label[begin : begin + count]
         for bad in np.flatnonzero((y < 0) | (y >= tags)):
-            raise range_error("label", (begin + int(bad),), int(y[bad]), f"a tag in [0, {tags})")
+            raise range_error("label", (), int(y[bad]), f"a tag in [0, {tags})", sample=(n, int(bad)))
         if not count:
             continue
         alpha, beta = np.empty_like(x), np.empty_like(x)

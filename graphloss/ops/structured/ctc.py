@@ -140,7 +140,8 @@ class _Writer:
             place = (start + j,) if start is not None else (n, j)
             found = b.let("found", cast(self.labels[place], "int64"))
             ok = (found >= 0) & (found < self.C) & unequal(found, self.blank)
-            symbols.store(j + 1, b.check("symbol", self.labels, place, ok, SYMBOL, value=found), when=j < L)
+            symbol = b.check("symbol", self.labels, place, ok, SYMBOL, value=found, step=j)
+            symbols.store(j + 1, symbol, when=j < L)
         with b.vector("k", 1, L) as k:
             skips[k] = select(unequal(symbols[k + 1], symbols[k]), const(1.0, self.dtype), 0.0)
         for edge in (const(0, "int64"), L, L + 1):

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from graphloss.ir.opdef import Array, Attrs, Sample
-from graphloss.ops.check import refuse
+from graphloss.ops.check import refuse, refuse_step
 
 # What should stand in the data; sizes in braces.
 FRAMES: Final = "a number of frames in [0, {T}]"
@@ -89,9 +89,7 @@ def _padded(labels: Array, lengths: Array, T: int, C: int, frames: Array, blank:
         refuse("label_lengths", lengths, (lengths < 0) | (lengths > S), LENGTH.format(S=S))
         used, matrix = np.arange(S) < lengths[:, None], labels
     wrong = used & ((matrix < 0) | (matrix >= C) | (matrix == blank))
-    if packed:
-        refuse("labels", labels, wrong[used], SYMBOL.format(C=C))
-    refuse("labels", matrix, wrong, SYMBOL.format(C=C))
+    refuse_step("labels", matrix, wrong, SYMBOL.format(C=C), packed=packed)
     return np.where(used, matrix, 0)
 
 
