@@ -37,8 +37,8 @@ RANK = {unit: rank for rank, row in enumerate(ROWS) for unit in row}
 FRONT = RANK["layers"]
 
 # Only these may be imported inside a function, on first use: they are slow to import, or optional.
-ON_FIRST_USE = {"networkx", "matplotlib", "rich"}
-ON_FIRST_USE_IN_INTEGRATIONS = {"torch", "jax", "xgboost", "lightgbm", "sklearn", "ml_dtypes"}
+ON_FIRST_USE = {"networkx", "matplotlib", "rich", "ml_dtypes"}
+ON_FIRST_USE_IN_INTEGRATIONS = {"torch", "jax", "xgboost", "lightgbm", "sklearn"}
 
 # `import llvmlite` is the business of one folder; so another way to make machine code would touch that one only.
 ONLY_IN = {"llvmlite": "codegen"}

@@ -10,12 +10,14 @@ from llvmlite import ir
 
 from graphloss.codegen import constants
 from graphloss.codegen.constants import Splat
+from graphloss.codegen.half import narrow, widen
 from graphloss.codegen.target import Target
+from graphloss.dtypes import HALVES
 
 _SCALAR_TYPES: Final[dict[str, ir.Type]] = {
     "float32": ir.FloatType(), "float64": ir.DoubleType(), "bool": ir.IntType(1), "int8": ir.IntType(8),
     "uint8": ir.IntType(8), "int16": ir.IntType(16), "int32": ir.IntType(32), "int64": ir.IntType(64),
-    "pointer": ir.PointerType(),
+    "pointer": ir.PointerType(), "float16": ir.IntType(16), "bfloat16": ir.IntType(16),
 }  # fmt: skip
 _INTS: Final = ("int8", "int16", "int32", "int64", "uint8")
 
@@ -66,7 +68,8 @@ def mangled(typ: ir.Type) -> str:
 class LaneArithmetic:
     """`width` lanes side by side: values are `<width x T>` vectors, or plain scalars where width is 1.
 
-    The dtype of a value is read off its LLVM type; integers are taken as signed unless a method says otherwise.
+    The dtype of a value is read off its LLVM type; integers are taken as signed unless a method says otherwise. A half
+    is its 16 bits: it can be moved and converted, and nothing else.
     """
 
     def __init__(self, builder: ir.IRBuilder, module: ir.Module, width: int, target: Target) -> None:
@@ -370,6 +373,10 @@ class LaneArithmetic:
         """`value` of dtype `source` as `dtype`, with NumPy's meaning of `astype`."""
         if source == dtype:
             return value
+        if source in HALVES:
+            return self.convert(widen(self, value, source), "float32", dtype)
+        if dtype in HALVES:
+            return narrow(self, value if source in FORMATS else self.convert(value, source, "float32"), dtype)
         if dtype == "bool":
             return self.ne(value, self.const(source, 0))
         if source == "bool":

@@ -78,7 +78,7 @@ def lane_count(kernel: Kernel, target: Target) -> int:
     nodes = [node for node in kernel.nodes if not isinstance(node.action, (Total, Column))]
     inside = [node for node in nodes if node.level is Level.ELEMENT]
     found = {node.action.dtype for node in inside or nodes}
-    floats = [dtypes.itemsize(d) for d in found if dtypes.is_float(d)]
+    floats = [dtypes.itemsize(dtypes.computed(d)) for d in found if dtypes.is_float(d)]
     size = min(floats) if floats else max((4, *(dtypes.itemsize(d) for d in found)))
     return target.vector_bytes // size
 

@@ -17,6 +17,7 @@ class Target:
     `has_fma`: a fused multiply-add is one instruction (otherwise it would be a library call).
     `has_ldexp`: scaling a vector by powers of two is one instruction (AVX-512).
     `has_round`: rounding to an integral float is one instruction (SSE4.1 and later; not SSE2).
+    `has_half`: conversion between float16 and float32 is one instruction (otherwise it would be a library call).
     """
 
     name: str
@@ -26,6 +27,7 @@ class Target:
     has_ldexp: bool
     vector_bytes: int = 64
     has_round: bool = True
+    has_half: bool = False
 
     @classmethod
     def host(cls, level: str | None = None) -> Target:
@@ -36,10 +38,14 @@ class Target:
             if not is_x86 or level not in _X86_LEVELS:
                 raise ValueError(f"no feature level {level!r} on {triple}; expected one of {', '.join(_X86_LEVELS)}")
             wide = level in ("avx2", "avx512")
-            return cls(triple, _X86_LEVELS[level], "", wide, level == "avx512", has_round=level != "sse2")
+            return cls(
+                triple, _X86_LEVELS[level], "", wide, level == "avx512", has_round=level != "sse2", has_half=wide
+            )
         features = llvm.get_host_cpu_features()
         if is_x86:
-            fma, ldexp, rounding = (bool(features.get(f, False)) for f in ("fma", "avx512f", "sse4.1"))
+            used = ("fma", "avx512f", "sse4.1", "f16c")
+            fma, ldexp, rounding, half = (bool(features.get(f, False)) for f in used)
         else:  # AArch64, POWER, RISC-V with D: fused multiply-add and rounding are in the base instruction set
-            fma, ldexp, rounding = True, False, True
-        return cls(triple, llvm.get_host_cpu_name(), features.flatten(), fma, ldexp, has_round=rounding)
+            fma, ldexp, rounding, half = True, False, True, triple.startswith(("aarch64", "arm64"))
+        name = llvm.get_host_cpu_name()
+        return cls(triple, name, features.flatten(), fma, ldexp, has_round=rounding, has_half=half)

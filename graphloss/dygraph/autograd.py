@@ -11,7 +11,7 @@ from graphloss import dtypes
 from graphloss.dygraph.apply import EagerMode, recording
 from graphloss.dygraph.tape import Cell, Handle, Record
 from graphloss.errors import UnsupportedError
-from graphloss.ir.tensor import using
+from graphloss.ir.tensor import convert, using
 from graphloss.passes.backprop import Applied, backprop
 
 _MODE: Final = EagerMode(Handle)
@@ -109,6 +109,7 @@ def gradients(
     start = [(t, ones(t) if s is None else s) for t, s in zip(targets, seeds, strict=True)]
     with using(_MODE), recording(create_graph):
         found = backprop(path.applied, start, [path.handle(c) for c in inputs])
+        found = [g if g is None else convert(g, c.array.dtype.name) for g, c in zip(found, inputs, strict=True)]
     return [g.cell if isinstance(g, Handle) else None for g in found], path.free
 
 

@@ -214,6 +214,8 @@ class Block:
     def write(self, var: Variable, value: Tensor) -> None:
         """From here on, `var` means `value`; if `var` is persistable, each run that succeeds commits it to the scope.
 
+        A float32 is rounded for a variable that stores halves.
+
         Raises:
             DtypeError, ShapeError: the types differ.
         """
@@ -222,6 +224,8 @@ class Block:
         text = statement_text("write", target.name, source.name)
         if not target.has_type:
             target.assume(source.type)
+        if dtypes.is_half(target.dtype) and source.dtype == "float32":
+            (source,) = self.append(get("cast"), (source,), {"dtype": target.dtype})
         if target.dtype != source.dtype:
             raise DtypeError("a write changes the dtype", type_text(target.type), type_text(source.type), text, loc)
         known = len(self.program.equations.recorded)
@@ -267,12 +271,15 @@ class Block:
             raise ArgumentTypeError(f"{type}: attrs must be a mapping", "dict", attrs.__class__.__name__)
         op = get(type)
         given = arguments(op, {} if inputs is None else inputs, self.var)
+        complete = op.complete(attrs or {})
+        if not op.halves:
+            given, complete = [self._widened(x) for x in given], op.computing(complete)
         wanted = results(op, {} if outputs is None else outputs)
         names: list[str] = []
         fresh = output_names(op.name, len(wanted), self.vars.__contains__)
         for name, generated in zip(wanted, fresh, strict=True):
             names.append(generated if name is None or name in self.vars else name)
-        made = self.append(op, given, op.complete(attrs or {}), names)
+        made = self.append(op, given, complete, names)
         statement = self.ops[-1]
         for name, value in zip(wanted, made, strict=True):
             if name is not None and name != value.name:
@@ -282,6 +289,10 @@ class Block:
     def to_string(self, throw_on_error: bool = False, with_details: bool = False) -> str:
         """The block as text; the only block of a program is the program's text."""
         return self.program.to_string(throw_on_error, with_details)
+
+    def _widened(self, x: Variable) -> Variable:
+        """A half as the float32 that ops compute with."""
+        return self.append(get("cast"), (x,), {"dtype": "float32"})[0] if dtypes.is_half(x.type.dtype) else x
 
     def op_text(self, op: Op) -> str:
         return op_text(op, {n: self.vars[n].type for n in op.outputs})

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graphloss import dtypes
-from graphloss.errors import ArgumentTypeError, AttrError
+from graphloss.errors import ArgumentTypeError, AttrError, DtypeError
 from graphloss.ir.dims import Equations
 from graphloss.ir.forms import Form
 from graphloss.ir.graph import Attr
@@ -79,6 +79,8 @@ class OpDef:
     `measures` says that sizes of its outputs depend on the values of its operands: symbols that only a run binds. Such
     an op is a host call whose function makes its outputs without being told their shapes.
     `variadic`: the last input may repeat. `effect`: must run even if unused (none of the pure ops).
+    `halves`: moves elements or converts them and computes nothing, so operands may be float16 or bfloat16. Those of any
+    other op are cast to float32 where the op is applied, and its results and the constants in it are no halves.
     """
 
     name: str
@@ -95,6 +97,7 @@ class OpDef:
     no_vjp: str = ""
     linear: bool = False
     variadic: bool = False
+    halves: bool = False
     random: bool = False
     measures: bool = False
     row_axis: Callable[[Attrs], int] | None = None
@@ -103,6 +106,7 @@ class OpDef:
     summary: str = ""
     formula: str = ""
     source: str = ""
+    _dtypes: tuple[str, ...] = field(init=False, repr=False, default=())  # attributes that are one
 
     def __post_init__(self) -> None:
         given = [k for k in ("scalar", "lower", "expand") if getattr(self, k) is not None]
@@ -110,6 +114,16 @@ class OpDef:
             raise ValueError(f"op {self.name}: exactly one of scalar, lower, expand is needed, got {given}")
         if self.vjp is None and not self.no_vjp:
             raise ValueError(f"op {self.name}: vjp is missing and no_vjp does not say why")
+        if not self.halves:
+            object.__setattr__(self, "infer", _without_halves(self.infer))
+        object.__setattr__(self, "_dtypes", tuple(a.name for a in self.attrs if a.kind == "dtype"))
+
+    def computing(self, attrs: dict[str, object]) -> dict[str, object]:
+        """`attrs` with float32 in place of a half that is asked for."""
+        for name in self._dtypes:
+            if attrs[name] in dtypes.HALVES:
+                attrs[name] = "float32"
+        return attrs
 
     def complete(self, attrs: Mapping[str, object]) -> dict[str, object]:
         """`attrs` checked and normalised, in declared order, with defaults; AttrError or ArgumentTypeError
@@ -119,6 +133,27 @@ class OpDef:
             if name not in known:
                 raise AttrError(f"{self.name} has no attribute {name!r}", expected=", ".join(sorted(known)) or "none")
         return {a.name: _normal(self.name, a, attrs.get(a.name, a.default)) for a in self.attrs}
+
+
+def _without_halves(infer: Infer) -> Infer:
+    """`infer`, which refuses a type that nothing is computed in."""
+
+    def checked(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
+        for t in types:
+            if t.dtype in dtypes.HALVES:
+                raise _half(t.dtype)
+        found = infer(types, attrs, equations)
+        for t in found:
+            if t.dtype in dtypes.HALVES:
+                raise _half(t.dtype)
+        return found
+
+    return checked
+
+
+def _half(dtype: str) -> DtypeError:
+    what, hint = f"nothing is computed in {dtype}, which is a type for storage", "cast to float32 before, and back"
+    return DtypeError(what, "float32", dtype, hint=hint)
 
 
 def _normal(op: str, spec: AttrSpec, value: object) -> object:

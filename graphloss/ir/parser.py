@@ -300,7 +300,7 @@ class _Parser:
             while self._accept(","):
                 shape.append(self.dim())
             self._mark("]")
-        return TensorType(dtypes.LONG[word.text], tuple(shape))
+        return TensorType(dtypes.available(dtypes.LONG[word.text]), tuple(shape))
 
     def dim(self) -> Dim:
         negative = self._accept("-")

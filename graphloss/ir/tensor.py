@@ -89,7 +89,7 @@ class Tensor:
 
     def astype(self, dtype: object) -> Tensor:
         """A cast; itself if it has that dtype."""
-        return cast(self, dtypes.canonical(dtype))
+        return convert(self, dtypes.canonical(dtype))
 
     def __getitem__(self, index: Index) -> Tensor:
         """Integers drop their axis, slices may have steps, `...` and None mean what they mean in NumPy."""
@@ -215,7 +215,10 @@ def apply(name: str, inputs: Sequence[Tensor], attrs: Mapping[str, object]) -> t
     for x in inputs:
         if not isinstance(x, Tensor):
             raise ArgumentTypeError(f"{name}: an operand is not a Variable", "a Variable", type(x).__name__)
-    return current().apply(op, tuple(inputs), op.complete(attrs))
+    complete = op.complete(attrs)
+    if not op.halves:
+        inputs, complete = [cast(x, x.type.dtype) for x in inputs], op.computing(complete)
+    return current().apply(op, tuple(inputs), complete)
 
 
 def apply_binary(name: str, x: Operand, y: Operand) -> Tensor:
@@ -234,6 +237,12 @@ def constant(value: float | int | bool, dtype: str) -> Tensor:
 
 
 def cast(x: Tensor, dtype: str) -> Tensor:
+    """`x` in the dtype that values of `dtype` are computed in: where that is a half, float32."""
+    return convert(x, dtypes.computed(dtype))
+
+
+def convert(x: Tensor, dtype: str) -> Tensor:
+    """Another element type: floats to integers towards 0, numbers to bool as x != 0, to a half by rounding to even."""
     return x if x.type.dtype == dtype else apply("cast", (x,), {"dtype": dtype})[0]
 
 

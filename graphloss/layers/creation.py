@@ -13,8 +13,7 @@ from graphloss.ir import unique_name
 from graphloss.ir.data import layers_data as data
 from graphloss.ir.defaults import default_main_program, default_startup_program
 from graphloss.ir.parameter import Parameter
-from graphloss.ir.tensor import Tensor
-from graphloss.ir.tensor import cast as cast_tensor
+from graphloss.ir.tensor import Tensor, convert
 from graphloss.ir.variable import Variable
 from graphloss.layers.helper import into, layer_function, make_parameter
 from graphloss.losses import checks
@@ -36,6 +35,11 @@ __all__ = [
 ]
 
 
+def _full(shape: Sequence[int], value: float | int | bool, dtype: object) -> Tensor:
+    kind = dtypes.canonical(dtype)
+    return convert(ops.fill(tuple(shape), value, kind), kind)
+
+
 @layer_function
 def fill_constant(
     shape: Sequence[int], dtype: object, value: float | int | bool, force_cpu: bool = False, out: Variable | None = None
@@ -50,7 +54,7 @@ def fill_constant(
         ...     gl.layers.fill_constant([2], "float32", 0.5).numpy().tolist()
         [0.5, 0.5]
     """
-    return into(out, ops.fill(tuple(shape), value, dtypes.canonical(dtype)))
+    return into(out, _full(shape, value, dtype))
 
 
 @layer_function
@@ -65,7 +69,7 @@ def ones(shape: Sequence[int], dtype: object, force_cpu: bool = False) -> Tensor
         ...     gl.layers.ones([2], "int64").numpy().tolist()
         [1, 1]
     """
-    return ops.fill(tuple(shape), 1, dtypes.canonical(dtype))
+    return _full(shape, 1, dtype)
 
 
 @layer_function
@@ -80,7 +84,7 @@ def zeros(shape: Sequence[int], dtype: object, force_cpu: bool = False) -> Tenso
         ...     gl.layers.zeros([2], "int64").numpy().tolist()
         [0, 0]
     """
-    return ops.fill(tuple(shape), 0, dtypes.canonical(dtype))
+    return _full(shape, 0, dtype)
 
 
 @layer_function
@@ -95,7 +99,7 @@ def ones_like(x: Tensor, out: Variable | None = None) -> Tensor:
         ...     gl.layers.ones_like(gl.dygraph.to_variable(np.array([5.0, 6.0]))).numpy().round(4).tolist()
         [1.0, 1.0]
     """
-    return into(out, ops.ones_like(x))
+    return into(out, convert(ops.ones_like(x), x.type.dtype))
 
 
 @layer_function
@@ -110,7 +114,7 @@ def zeros_like(x: Tensor, out: Variable | None = None) -> Tensor:
         ...     gl.layers.zeros_like(gl.dygraph.to_variable(np.array([5.0, 6.0]))).numpy().round(4).tolist()
         [0.0, 0.0]
     """
-    return into(out, ops.zeros_like(x))
+    return into(out, convert(ops.zeros_like(x), x.type.dtype))
 
 
 @layer_function
@@ -147,7 +151,7 @@ def cast(x: Tensor, dtype: object) -> Tensor:
         ...     gl.layers.cast(gl.dygraph.to_variable(np.array([1.7, -1.7])), "int64").numpy().tolist()
         [1, -1]
     """
-    return cast_tensor(checks.tensor(x, "x", "cast"), dtypes.canonical(dtype))
+    return convert(checks.tensor(x, "x", "cast"), dtypes.canonical(dtype))
 
 
 @layer_function
@@ -169,7 +173,8 @@ def uniform_random(
         ...     gl.layers.uniform_random([2, 3], seed=1).shape
         [2, 3]
     """
-    return ops.uniform(tuple(shape), dtypes.canonical(dtype), min, max, drawn_seed(seed))
+    kind = dtypes.canonical(dtype)
+    return convert(ops.uniform(tuple(shape), kind, min, max, drawn_seed(seed)), kind)
 
 
 @layer_function
@@ -186,7 +191,8 @@ def gaussian_random(
         ...     gl.layers.gaussian_random([2, 3], seed=1).shape
         [2, 3]
     """
-    return ops.normal(tuple(shape), dtypes.canonical(dtype), mean, std, drawn_seed(seed))
+    kind = dtypes.canonical(dtype)
+    return convert(ops.normal(tuple(shape), kind, mean, std, drawn_seed(seed)), kind)
 
 
 def create_parameter(

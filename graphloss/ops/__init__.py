@@ -1,6 +1,6 @@
 """The constructors of all ops; each works on program variables, on eager arrays and on values inside a pass."""
 
-from graphloss.ir.tensor import cast
+from graphloss.ir.tensor import convert as cast
 from graphloss.ops.activations import (
     brelu,
     elu,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from graphloss import dtypes
 from graphloss.errors import AttrError
 from graphloss.ir import dims, scalar
 from graphloss.ir.dims import Dim, Equations
@@ -88,7 +89,7 @@ define(
 )  # fmt: skip
 
 assign: Unary = unary(
-    "assign", np.array, lambda x, out, g, a: g, kind="any", code=lambda e, a: e[0], linear=True, ulp=0,
+    "assign", np.array, lambda x, out, g, a: g, kind="any", code=lambda e, a: e[0], linear=True, halves=True, ulp=0,
     summary="The operand itself.",
     formula="x",
 )  # fmt: skip
@@ -96,9 +97,30 @@ assign: Unary = unary(
 
 def _cast_code(operands: Sequence[scalar.Expr], attrs: Attrs) -> scalar.Expr:
     (x,) = operands
+    if dtypes.is_half(x.dtype) and x.dtype != attrs["dtype"]:
+        x = scalar.cast(x, "float32")
     if attrs["dtype"] == "bool" and x.dtype != "bool":
         return scalar.call("ne", x, scalar.const(0.0 if x.dtype.startswith("float") else 0, x.dtype))
+    if dtypes.is_half(attrs["dtype"]) and not dtypes.is_float(x.dtype):
+        x = scalar.cast(x, "float32")
     return scalar.cast(x, attrs["dtype"])
+
+
+def _cast(x: Array, dtype: str) -> Array:
+    if x.dtype == np.float64 and dtype == "bfloat16":
+        x = _to_odd(x)
+    elif dtypes.HALVES[0] in (x.dtype.name, dtype) or dtypes.HALVES[1] in (x.dtype.name, dtype):
+        x = x if x.dtype == np.float64 or x.dtype == dtype else x.astype(np.float32)
+    return x.astype(dtype)
+
+
+def _to_odd(x: Array) -> Array:
+    """float64 as float32, what lies between two numbers as the one whose last bit is set: to round that to fewer bits
+    is to round x itself."""
+    near = x.astype(np.float32)
+    away = np.abs(near) > np.abs(x)
+    bits = near.view(np.int32) - away
+    return np.where((near != x) & ~np.isnan(x), bits | 1, bits).astype(np.int32).view(np.float32)
 
 
 def _cast_samples(rng: np.random.Generator) -> list[Sample]:
@@ -113,14 +135,14 @@ def _cast_samples(rng: np.random.Generator) -> list[Sample]:
 
 
 def _cast_vjp(x: Tensor, out: Tensor, g: Tensor, attrs: Attrs) -> Tensor | None:
-    return cast(g, x.type.dtype) if x.type.dtype.startswith("float") and attrs["dtype"].startswith("float") else None
+    # that of a half stays a float32: it is rounded once, at the end
+    return cast(g, x.type.dtype) if dtypes.is_float(x.type.dtype) and dtypes.is_float(attrs["dtype"]) else None
 
 
 unary(
-    "cast", lambda x, dtype: x.astype(dtype), _cast_vjp, code=_cast_code, attrs=(AttrSpec("dtype", "dtype"),), ulp=0.5,
-    linear=True,
+    "cast", _cast, _cast_vjp, code=_cast_code, attrs=(AttrSpec("dtype", "dtype"),), ulp=0.5, linear=True, halves=True,
     infer=lambda types, attrs, equations: (types[0].with_dtype(attrs["dtype"]),), samples=_cast_samples,
-    summary="Another element type: floats to integers towards 0, numbers to bool as x != 0.",
+    summary="Another element type: floats to integers towards 0, numbers to bool as x != 0, to halves by rounding.",
 )  # fmt: skip
 
 

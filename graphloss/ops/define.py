@@ -51,8 +51,9 @@ def define(
     attrs: tuple[AttrSpec, ...] = (), scalar: Scalar | None = None, lower: Lower | None = None,
     expand: Expand | None = None,
     early: bool = False, vjp: Vjp | None = None, no_vjp: str = "", linear: bool = False, variadic: bool = False,
-    random: bool = False, measures: bool = False, row_axis: Callable[[Attrs], int] | None = None,
-    samples: Samples | None = None, ulp: float = 4.0, outputs: tuple[str, ...] = ("out",),
+    halves: bool = False, random: bool = False, measures: bool = False,
+    row_axis: Callable[[Attrs], int] | None = None, samples: Samples | None = None, ulp: float = 4.0,
+    outputs: tuple[str, ...] = ("out",),
     summary: str = "", formula: str = "", source: str = "",
 ) -> OpDef:  # fmt: skip
     """Registers an op, of one output unless `outputs` names several.
@@ -67,7 +68,7 @@ def define(
     return register(
         OpDef(
             name, inputs, infer, quiet(call), attrs, outputs, scalar=scalar, lower=lower, expand=expand, early=early,
-            vjp=vjp, no_vjp=no_vjp, linear=linear, variadic=variadic, random=random, measures=measures,
+            vjp=vjp, no_vjp=no_vjp, linear=linear, variadic=variadic, halves=halves, random=random, measures=measures,
             row_axis=row_axis, samples=samples, ulp=ulp, summary=summary, formula=formula, source=source,
         )
     )  # fmt: skip
@@ -81,8 +82,8 @@ def function(name: str) -> Scalar:
 def unary(
     name: str, fn: Callable[..., Any], vjp: UnaryVjp | None, *, code: Scalar | None = None, kind: str = "float",
     infer: Infer | None = None, attrs: tuple[AttrSpec, ...] = (), samples: Samples | None = None, no_vjp: str = "",
-    linear: bool = False, expand: Expand | None = None, early: bool = False, ulp: float = 4.0, summary: str = "",
-    formula: str = "", source: str = "",
+    linear: bool = False, halves: bool = False, expand: Expand | None = None, early: bool = False, ulp: float = 4.0,
+    summary: str = "", formula: str = "", source: str = "",
 ) -> Unary:  # fmt: skip
     """An elementwise op of one operand, and its constructor; its scalar function has its name, or is `code`."""
 
@@ -95,7 +96,7 @@ def unary(
     define(
         name, ("x",), infer or rules.same(kind), fn, attrs=attrs, vjp=None if vjp is None else pull, no_vjp=no_vjp,
         scalar=None if expand else code or function(name), expand=expand, early=early, samples=samples or points(),
-        linear=linear, ulp=ulp, summary=summary, formula=formula, source=source,
+        linear=linear, halves=halves, ulp=ulp, summary=summary, formula=formula, source=source,
     )  # fmt: skip
 
     def construct(x: Tensor) -> Tensor:

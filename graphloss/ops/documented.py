@@ -69,7 +69,7 @@ binary_cross_entropy: Binary = binary(
 )  # fmt: skip
 
 detach: Unary = unary(
-    "detach", np.array, lambda x, out, g, a: None, kind="any", code=lambda e, a: e[0], ulp=0,
+    "detach", np.array, lambda x, out, g, a: None, kind="any", code=lambda e, a: e[0], halves=True, ulp=0,
     summary="The operand itself; no gradient flows back through it.", formula="x",
     samples=lambda rng: [Sample((rng.normal(size=(2, 3)),), differentiable=False)],
 )  # fmt: skip

@@ -30,7 +30,7 @@ def _infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType
     if len(targets) != n or len(wrt) != m or len(seeds) not in (0, n):
         raise ShapeError("a grad op lacks operands", f"{n} targets, {m} inputs, 0 or {n} seeds", len(types))
     for target, seed in zip(targets, seeds, strict=False):
-        same = target.dtype == seed.dtype and target.rank == seed.rank
+        same = seed.dtype in (target.dtype, dtypes.computed(target.dtype)) and target.rank == seed.rank
         if not same or any(equations.equal(a, b, GRAD) is None for a, b in zip(target.shape, seed.shape, strict=True)):
             raise ShapeError("a target gradient is not like its target", type_text(target), type_text(seed))
     return tuple(wrt)
@@ -60,6 +60,7 @@ _GRAD = register(
         lower=_lower,
         no_vjp="it is expanded before a gradient of it is taken",
         variadic=True,
+        halves=True,
         summary="Gradients of the sum of all targets, each weighted by its target gradient.",
         formula="out_i = Σ_t Σ_j seed_tj ∂target_tj / ∂wrt_i",
     )
@@ -76,6 +77,7 @@ _JACOBIAN_DIAG = register(
         lower=_lower,
         no_vjp="it is expanded before a gradient of it is taken",
         variadic=True,
+        halves=True,
         summary="Of a gradient g with respect to x, how each element depends on the element of x at its place.",
         formula="out_i = ∂g_i / ∂x_i",
     )

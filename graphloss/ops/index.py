@@ -135,7 +135,7 @@ def _pick_vjp(
 
 define(
     "pick", ("x", "index"), _pick_infer, _pick, attrs=(AttrSpec("axis", "axis", -1),), vjp=_pick_vjp, linear=True,
-    ulp=0,
+    halves=True, ulp=0,
     lower=lambda t, o, a: Pick(rules.axis_of(a["axis"], t[0].rank)),
     samples=lambda rng: [
         Sample((rng.normal(size=(4, 3)), rng.integers(0, 3, 4))),
@@ -207,7 +207,7 @@ def _gather_vjp(
 
 
 define(
-    "gather", ("x", "index"), _gather_infer, _gather, lower=lambda t, o, a: Gather(), linear=True, ulp=0,
+    "gather", ("x", "index"), _gather_infer, _gather, lower=lambda t, o, a: Gather(), linear=True, halves=True, ulp=0,
     vjp=_gather_vjp,
     samples=lambda rng: [
         Sample((rng.normal(size=(5, 3)), np.array([4, 0, 4, 2]))),

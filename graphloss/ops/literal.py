@@ -11,7 +11,7 @@ from graphloss.errors import AttrError
 from graphloss.ir.dims import Equations
 from graphloss.ir.forms import Host
 from graphloss.ir.opdef import Array, Attrs, AttrSpec, Sample, Types
-from graphloss.ir.tensor import Tensor, apply
+from graphloss.ir.tensor import Tensor, apply, convert
 from graphloss.ir.types import TensorType
 from graphloss.ops.define import define
 
@@ -50,6 +50,8 @@ define(
 def literal(array: Array) -> Tensor:
     """A constant with the elements of `array`."""
     dtype = dtypes.canonical(array.dtype)
+    if dtypes.is_half(dtype):
+        return convert(literal(array.astype(np.float32)), dtype)
     # NaN is one object, so that equal programs are equal
     values = tuple(math.nan if v != v else v for v in array.reshape(-1).tolist())
     return apply("literal", (), {"shape": array.shape, "dtype": dtype, "values": values})[0]

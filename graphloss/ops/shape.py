@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graphloss import ops
+from graphloss import dtypes, ops
 from graphloss.errors import ArgumentTypeError, ShapeError
 from graphloss.ir import dims
 from graphloss.ir.dims import Dim, Equations
@@ -62,7 +62,7 @@ def _reshape_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[Te
 
 define(
     "reshape", ("x",), _reshape_infer, lambda x, shape: x.reshape(shape), attrs=(AttrSpec("shape", "shape"),),
-    linear=True, ulp=0,
+    linear=True, halves=True, ulp=0,
     lower=lambda t, o, a: Reshape(), vjp=moved(lambda x, g, a: reshape(g, x.type.shape)),
     samples=some((2, 6), {"shape": (3, 4)}, {"shape": (12,)}, {"shape": (2, 1, 3, 2)}, {"shape": (4, -1)}),
     summary="The same elements in row-major order under another shape; one dimension may be -1.",
@@ -78,7 +78,7 @@ def _transpose_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[
 
 define(
     "transpose", ("x",), _transpose_infer, lambda x, perm: x.transpose(perm), attrs=(AttrSpec("perm", "ints"),),
-    linear=True, ulp=0,
+    linear=True, halves=True, ulp=0,
     lower=lambda t, o, a: Transpose(tuple(a["perm"])),
     vjp=moved(lambda x, g, a: transpose(g, tuple(int(i) for i in np.argsort(a["perm"])))),
     samples=some((2, 3, 4), {"perm": (2, 0, 1)}, {"perm": (0, 2, 1)}),
@@ -97,7 +97,7 @@ def _squeeze_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[Te
 
 define(
     "squeeze", ("x",), _squeeze_infer, lambda x, axes: x.squeeze(tuple(axes)), attrs=(AttrSpec("axes", "axes"),),
-    linear=True, ulp=0,
+    linear=True, halves=True, ulp=0,
     lower=lambda t, o, a: Reshape(), vjp=moved(lambda x, g, a: unsqueeze(g, rules.axes_of(a["axes"], x.type.rank))),
     samples=some((1, 3, 1), {"axes": (0,)}, {"axes": (0, -1)}, {"axes": ()}),
     summary="Without the named axes, which have dimension 1.",
@@ -114,7 +114,7 @@ def _unsqueeze_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[
 
 define(
     "unsqueeze", ("x",), _unsqueeze_infer, lambda x, axes: np.expand_dims(x, tuple(axes)),
-    attrs=(AttrSpec("axes", "axes"),), linear=True, ulp=0,
+    attrs=(AttrSpec("axes", "axes"),), linear=True, halves=True, ulp=0,
     lower=lambda t, o, a: Reshape(), vjp=moved(lambda x, g, a: squeeze(g, rules.axes_of(a["axes"], g.type.rank))),
     samples=some((2, 3), {"axes": (0,)}, {"axes": (1, -1)}, {"axes": ()}),
     summary="With axes of dimension 1 added, which `axes` numbers in the result.",
@@ -136,7 +136,7 @@ def _broadcast_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[
 
 define(
     "broadcast_to", ("x",), _broadcast_infer, lambda x, shape: np.broadcast_to(x, shape).copy(),
-    attrs=(AttrSpec("shape", "shape"),), linear=True,
+    attrs=(AttrSpec("shape", "shape"),), linear=True, halves=True,
     lower=lambda t, o, a: Expand(), vjp=moved(lambda x, g, a: unbroadcast(g, x)), ulp=0,
     samples=some((3, 1), {"shape": (3, 4)}, {"shape": (2, 3, 4)}, {"shape": (3, 1)}, {"shape": (3, 0)}),
     summary="Repeated along new axes and axes of dimension 1, aligned at the last axis.",
@@ -176,7 +176,7 @@ def _concat_vjp(
 
 define(
     "concat", ("x",), _concat_infer, lambda *x, axis: np.concatenate(x, axis), attrs=(AttrSpec("axis", "axis", 0),),
-    variadic=True,
+    variadic=True, halves=True,
     lower=lambda t, o, a: Concat(rules.axis_of(a["axis"], o[0].rank)), vjp=_concat_vjp, linear=True, ulp=0,
     samples=lambda rng: [
         Sample((rng.normal(size=(2, 3)), rng.normal(size=(2, 0)), rng.normal(size=(2, 1))), {"axis": 1}),
@@ -257,7 +257,8 @@ def stack(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
 
 
 def _promoted(xs: Sequence[Tensor]) -> list[Tensor]:
-    dtype = str(np.result_type(*(np.dtype(x.type.dtype) for x in xs)))
+    found = dict.fromkeys(x.type.dtype for x in xs)
+    dtype = next(iter(found)) if len(found) == 1 else str(np.result_type(*map(dtypes.computed, found)))
     return [ops.cast(x, dtype) for x in xs]
 
 

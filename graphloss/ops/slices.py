@@ -96,7 +96,7 @@ def _slice_vjp(x: Tensor, g: Tensor, attrs: Attrs) -> Tensor:
 
 
 define(
-    "slice", ("x",), _slice_infer, _slice, vjp=moved(_slice_vjp), linear=True, ulp=0,
+    "slice", ("x",), _slice_infer, _slice, vjp=moved(_slice_vjp), linear=True, halves=True, ulp=0,
     attrs=(AttrSpec("starts", "shape"), AttrSpec("sizes", "shape"), AttrSpec("steps", "ints")),
     lower=lambda t, o, a: Slice(tuple(a["starts"]), tuple(a["steps"])),
     samples=some(

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from graphloss import ops
+from graphloss import dtypes, ops
 from graphloss.clip import GradientClip
 from graphloss.dygraph.apply import recording
 from graphloss.dygraph.mode import EAGER, enabled
@@ -23,7 +23,7 @@ from graphloss.ir.defaults import default_startup_program, program_guard
 from graphloss.ir.operator import Operator
 from graphloss.ir.parameter import Parameter
 from graphloss.ir.program import Program
-from graphloss.ir.tensor import Tensor, cast, using
+from graphloss.ir.tensor import Tensor, cast, convert, using
 from graphloss.ir.variable import Variable
 from graphloss.ops.gradient import append_backward
 from graphloss.regularizer import Regularizer
@@ -178,7 +178,8 @@ class Optimizer:
         made = {}
         for name, slot in self.slots.items():
             if slot.like_parameter:
-                made[name] = _persistable(program, f"{p.name}_{name}", p.shape, p.dtype, slot.first)
+                kind = dtypes.computed(p.dtype)
+                made[name] = _persistable(program, f"{p.name}_{name}", p.shape, kind, slot.first)
         return made
 
     def _shared(self, program: Program, parameters: Sequence[Variable]) -> dict[str, Variable]:
@@ -238,7 +239,7 @@ class Optimizer:
             for p, grad in zip(due, grads, strict=True):
                 state = {**shared, **self._values(p.name, p)}
                 done = self.step(p, self._regularised(p, grad), self._scaled(self._eager_rate(), p), state)
-                p.set_value(_array(done.parameter))
+                p.set_value(_array(convert(done.parameter, p.dtype)))
                 own = {n: _array(v) for n, v in done.state.items() if self.slots[n].like_parameter}
                 self._kept.setdefault(p.name, {}).update(own)
             self._kept.setdefault("", {}).update({n: _array(v) for n, v in self.advance(shared).items()})
@@ -248,7 +249,7 @@ class Optimizer:
         kept = self._kept.setdefault(key, {})
         for name, slot in self.slots.items():
             if slot.like_parameter == (p is not None) and name not in kept:
-                shape, dtype = ((1,), "float64") if p is None else (p.cell.array.shape, p.dtype)
+                shape, dtype = ((1,), "float64") if p is None else (p.cell.array.shape, dtypes.computed(p.dtype))
                 kept[name] = np.full(shape, slot.first, dtype)
         return {name: VarBase(Cell(array), True) for name, array in kept.items()}
 

@@ -203,7 +203,7 @@ class _Differentiator(Rewriter):
         self.role = "backward"
         names = []
         for x, g in zip(wrt, found, strict=True):
-            value = ops.zeros_like(x) if g is None else g
+            value = ops.cast(ops.zeros_like(x) if g is None else g, x.type.dtype)
             assert isinstance(value, Value)
             names.append(value.name)
         self._replaced.update(zip(op.outputs, names, strict=True))

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from graphloss import ops
+from graphloss import dtypes, ops
 from graphloss.ir.dims import Equations
 from graphloss.ir.opdef import all_ops, get
 from graphloss.rewrite.pattern import op
@@ -22,6 +22,8 @@ def _fold(m: Match) -> Result:
         return None
     definition, types = get(m.op.type), [m.graph.type_of(n) for n in m.op.inputs]
     (out,) = definition.infer(types, m.op.attr, Equations())
+    if dtypes.is_half(out.dtype):
+        return None  # constants are none
     arrays = [np.asarray(n, t.dtype) for n, t in zip(numbers, types, strict=True)]
     value = definition.reference(arrays, m.op.attr)[0].item()
     if not math.isfinite(value):

@@ -9,7 +9,7 @@ import graphloss as gl
 from graphloss.codegen.kernel import emit_module
 from graphloss.codegen.table import Table
 from graphloss.codegen.target import Target
-from graphloss.dtypes import INTS, SHORT
+from graphloss.dtypes import HALVES, INTS, SHORT
 from graphloss.errors import UnsupportedError
 from graphloss.ir import dims
 from graphloss.ir.scalar import FUNCTIONS
@@ -75,19 +75,22 @@ def test_functions(dtype: str) -> None:
                 np.testing.assert_array_equal(np.signbit(arrays[fn][plain]), np.signbit(want[plain]), err_msg=fn)
 
 
-@pytest.mark.parametrize("source", list(SHORT))
+PLAIN = [dtype for dtype in SHORT if dtype not in HALVES]  # of those, test_half
+
+
+@pytest.mark.parametrize("source", PLAIN)
 def test_casts(source: str) -> None:
     x = values(source)
     if source[0] == "f":
         x = x[np.isfinite(x) & (np.abs(x) < 100)]
     b = Build(Tile.ROWS, (), dims.symbol("N"), split_row=True, grain=1000)
     v = b.load("x", E, [0], source)
-    for target in SHORT:
+    for target in PLAIN:
         b.store(f"to_{target}", E, [0], b.apply("cast", E, [0], v, dtype=target))
     arrays = {name: np.zeros(x.size, buffer.dtype) for name, buffer in b.buffers.items()}
     arrays["x"][:] = x
     Compiled(b.kernel()).run({"N": x.size}, arrays)
-    for target in SHORT:
+    for target in PLAIN:
         if source[0] == "f" and target == "uint8":
             continue  # of a negative float: undefined
         np.testing.assert_array_equal(arrays[f"to_{target}"], x.astype(target), err_msg=f"{source} to {target}")

@@ -196,7 +196,7 @@ FEED = "program @g {\n  feed %logits : f32[N, 10]\n  "
                 "line 3, column 23: unknown dtype 'float'",
                 "    %p = exp(%logits) : float[N]",
                 "                        ^~~~~",
-                "  expected bool, i8, u8, i16, i32, i64, f32, f64",
+                "  expected bool, i8, u8, i16, i32, i64, f16, bf16, f32, f64",
             ],
         ),
         (
