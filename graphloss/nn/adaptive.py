@@ -13,6 +13,7 @@ from graphloss.errors import ArgumentTypeError, AttrError, DtypeError, ShapeErro
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import checks
 from graphloss.losses.adaptive import Adaptive, Cluster
+from graphloss.losses.arguments import LABELS
 from graphloss.nn.linear import Linear
 from graphloss.nn.module import Module
 
@@ -116,7 +117,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     def _loss(self, input: Tensor, target: Tensor) -> ASMoutput:
         where = type(self).__name__
         x, y = self._rows(input, where, (1, 2)), checks.tensor(target, "target", where)
-        checks.require_class_dtype(y, where, ("int64", "int32", "uint8"))
+        checks.require_class_dtype(y, where, LABELS)
         single = x is not input
         if single and y.type.rank == 0:
             y = ops.unsqueeze(y, (0,))

@@ -6,6 +6,7 @@ from graphloss import dtypes
 from graphloss.errors import AttrError, DtypeError, ShapeError
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import checks, hinge, logistic, multilabel
+from graphloss.losses.arguments import LABELS
 from graphloss.losses.labels import held
 from graphloss.losses.reduction import check_reduction, reduced
 from graphloss.nn.arguments import numbers, require_rows, require_same_rank
@@ -142,7 +143,7 @@ def multi_margin_loss(
 
     Args:
         input: scores x, (N, C) or (C,).
-        target: classes y, int64 or uint8, (N,) or 0-d.
+        target: classes y, int64, int32 or uint8, (N,) or 0-d.
         p: 1 or 2.
         margin: see above.
         weight: (C,), of x's dtype; does not enter the divisor of a mean; gets no gradient.
@@ -175,7 +176,7 @@ def multi_margin_loss(
     require_rows(x, where)
     axis = x.type.rank - 1
     checks.require_labels_of(x, y, axis, where)
-    checks.require_class_dtype(y, where, ("int64", "uint8"))
+    checks.require_class_dtype(y, where, LABELS)
     w = checks.class_weight(weight, x, axis, where)
     return reduced(hinge.multi_margin(x, y, axis, int(p), float(margin), w), reduction)
 

@@ -282,3 +282,17 @@ def test_legacy_reduction_arguments(run: Runner) -> None:
         assert run(lambda x, y: F.mse_loss(x, y, size_average=True, reduction="sum"), arrays, ())[0] == 1
         assert run(lambda x, y: F.mse_loss(x, y, reduce=False), arrays, ())[0].shape == (2, 3)
         assert run(lambda x, y: gl.nn.MSELoss(reduce=True, reduction="none")(x, y), arrays, ())[0] == 1
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint8"])
+@pytest.mark.parametrize(
+    "loss",
+    [F.cross_entropy, F.multi_margin_loss, lambda x, y: F.nll_loss(F.log_softmax(x, 1), y)],
+    ids=["cross entropy", "multi margin", "NLL"],
+)
+def test_labels_of_a_narrower_type_mean_the_same(run: Runner, loss: Build, dtype: str) -> None:
+    x, y = np.random.default_rng(5).normal(size=(6, 4)), np.array([0, 3, 1, 2, 3, 0])
+    value, (grad,) = run(lambda x, y: loss(x, y), {"x": x, "y": y}, ("x",))
+    other, (slope,) = run(lambda x, y: loss(x, y), {"x": x, "y": y.astype(dtype)}, ("x",))
+    np.testing.assert_array_equal(value, other)
+    np.testing.assert_array_equal(grad, slope)

@@ -40,7 +40,7 @@ REFUSED: list[tuple[str, Call, tuple[Any, ...], type[GraphlossError], str]] = [
     ("weight dtype", lambda x, y, w: ce(x, y, w), (X, Y, np.ones(3)), DtypeError, "float64"),
     ("labels [N, 1]", lambda x, y: ce(x, y), (X, Y[:, None]), ShapeError, "squeeze"),
     ("labels of another batch", lambda x, y: nll(x, y), (X, np.zeros(5, np.int64)), ShapeError, "[5]"),
-    ("int32 labels", lambda x, y: ce(x, y), (X, Y.astype(np.int32)), DtypeError, "int64 or uint8"),
+    ("int16 labels", lambda x, y: ce(x, y), (X, Y.astype(np.int16)), DtypeError, "int64 or int32 or uint8"),
     ("float labels", lambda x, y: ce(x, y), (X, FLOATS), DtypeError, "float32"),
     ("integer logits", lambda x, y: ce(x, y), (INTS, Y), DtypeError, "int64"),
     ("0-d logits", lambda x, y: nll(x, y), (np.array(0.5), np.array(0)), ShapeError, "class axis"),

@@ -8,10 +8,9 @@ from graphloss.ir.tensor import Tensor
 from graphloss.losses import checks
 from graphloss.losses import cross_entropy as ce
 from graphloss.losses import nll as likelihood
+from graphloss.losses.arguments import LABELS
 from graphloss.losses.reduction import check_reduction, reduced, reduced_rows
 from graphloss.nn.legacy import reduction_of
-
-_LABELS = ("int64", "uint8")
 
 
 @checks.located
@@ -30,7 +29,7 @@ def nll_loss(
 
     Args:
         input: log-probabilities, (C,), (N, C) or (N, C, d1, …, dK).
-        target: class labels int64 or uint8, of the input's shape without C.
+        target: class labels, int64, int32 or uint8, of the input's shape without C.
         weight: (C,), of the input's dtype; gets no gradient.
         ignore_index: label of rows that count for nothing: loss and gradient exactly 0.
         size_average, reduce, reduction: as in `mse_loss`.
@@ -57,7 +56,7 @@ def nll_loss(
     reduction = check_reduction(reduction_of(size_average, reduce, reduction))
     x, y, axis = _classes(input, target, "nll_loss")
     checks.require_labels_of(x, y, axis, "nll_loss")
-    checks.require_class_dtype(y, "nll_loss", _LABELS)
+    checks.require_class_dtype(y, "nll_loss", LABELS)
     w = checks.class_weight(weight, x, axis, "nll_loss")
     return reduced_rows(likelihood.nll(x, y, axis, w, ignore_index), reduction, empty_mean)
 
@@ -83,8 +82,8 @@ def cross_entropy(
 
     Args:
         input: logits, (C,), (N, C) or (N, C, d1, …, dK).
-        target: class labels int64 or uint8 of the input's shape without C, or probabilities of the input's shape and
-            dtype.
+        target: class labels, int64, int32 or uint8, of the input's shape without C, or probabilities of the input's
+            shape and dtype.
         weight: (C,), of the input's dtype.
         ignore_index: label of rows that count for nothing; must stay negative with probabilities.
         label_smoothing: ε in [0, 1].
@@ -120,7 +119,7 @@ def cross_entropy(
             raise AttrError(f"{where}: ignore_index has no meaning with probabilities", got=ignore_index)
         return reduced(ce.soft_cross_entropy(x, y, axis, w, float(label_smoothing)), reduction)
     checks.require_labels_of(x, y, axis, where)
-    checks.require_class_dtype(y, where, _LABELS)
+    checks.require_class_dtype(y, where, LABELS)
     rows = ce.cross_entropy(x, y, axis, w, ignore_index, float(label_smoothing))
     return reduced_rows(rows, reduction, empty_mean)
 
