@@ -12,6 +12,8 @@ from graphloss.losses import arguments, checks
 from graphloss.losses.overlap import over_or_zero
 from graphloss.losses.reduction import reduced
 
+__all__ = ["ciou_loss", "diou_loss", "giou_loss"]
+
 
 @dataclass(frozen=True, slots=True)
 class Boxes:

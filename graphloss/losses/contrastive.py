@@ -10,6 +10,8 @@ from graphloss.losses import arguments, checks
 from graphloss.losses.reduction import Rows, reduced, reduced_rows
 from graphloss.losses.similarity import normalized
 
+__all__ = ["info_nce_loss", "nt_xent_loss", "supervised_contrastive_loss"]
+
 # Below this norm a vector is not scaled up to norm 1.
 LEAST_NORM = 1e-12
 

@@ -10,6 +10,8 @@ from graphloss.ir.tensor import Tensor
 from graphloss.losses import arguments, checks
 from graphloss.losses.reduction import reduced
 
+__all__ = ["gamma_deviance_loss", "tweedie_deviance_loss"]
+
 
 @checks.located
 def gamma_deviance_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:

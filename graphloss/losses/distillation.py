@@ -11,6 +11,8 @@ from graphloss.losses.labels import held, labels
 from graphloss.losses.nll import nll_of
 from graphloss.losses.reduction import Rows, reduced, reduced_rows
 
+__all__ = ["distillation_loss", "jensen_shannon_loss"]
+
 
 @checks.located
 def distillation_loss(

@@ -8,6 +8,8 @@ from graphloss.losses import arguments, checks
 from graphloss.losses.labels import held, labels
 from graphloss.losses.reduction import reduced
 
+__all__ = ["sigmoid_focal_loss", "softmax_focal_loss"]
+
 
 @checks.located
 def sigmoid_focal_loss(

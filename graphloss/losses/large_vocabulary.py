@@ -13,6 +13,8 @@ from graphloss.losses.nce import log_uniform_noise, nce, uniform_noise
 from graphloss.losses.reduction import reduced
 from graphloss.losses.sampled import draw, sampled_softmax, scores_of
 
+__all__ = ["hierarchical_softmax_loss", "nce_loss", "sampled_softmax_loss"]
+
 SAMPLERS: Final = {"uniform": uniform_noise, "log_uniform": log_uniform_noise}
 
 

@@ -8,6 +8,8 @@ from graphloss.losses import arguments, checks
 from graphloss.losses.labels import labels
 from graphloss.losses.reduction import reduced
 
+__all__ = ["capped_cross_entropy", "z_loss"]
+
 
 def soft_capped(x: Tensor, cap: float) -> Tensor:
     """cap·tanh(x/cap): x near 0, never beyond ±cap."""

@@ -10,6 +10,8 @@ from graphloss.ir.tensor import Tensor
 from graphloss.losses import arguments, checks
 from graphloss.losses.labels import labels
 
+__all__ = ["arcface_loss", "cosface_loss"]
+
 
 @checks.located
 def arcface_loss(

@@ -10,6 +10,8 @@ from graphloss.losses.labels import labels
 from graphloss.losses.nll import nll_of
 from graphloss.losses.reduction import check_reduction, reduced, reduced_rows
 
+__all__ = ["dice_cross_entropy_loss", "focal_tversky_loss", "generalized_dice_loss", "jaccard_loss", "tversky_loss"]
+
 
 def missed(p: Tensor, t: Tensor, alpha: float, beta: float, smooth: float, kept: int) -> Tensor:
     """(α·FP + β·FN)/(TP + α·FP + β·FN + s), which is 1 − Tversky without the difference.

@@ -8,6 +8,8 @@ from graphloss.losses import arguments, checks
 from graphloss.losses.labels import held
 from graphloss.losses.reduction import reduced
 
+__all__ = ["dpo_loss"]
+
 
 @checks.located
 def dpo_loss(

@@ -9,6 +9,8 @@ from graphloss.ir.tensor import Tensor
 from graphloss.losses import arguments, checks
 from graphloss.losses.reduction import reduced
 
+__all__ = ["expectile_loss", "log_cosh_loss", "mape_loss", "msle_loss", "quantile_loss"]
+
 
 @checks.located
 def quantile_loss(input: Tensor, target: Tensor, quantile: float = 0.5, reduction: str = "mean") -> Tensor:

@@ -7,6 +7,8 @@ from graphloss.ir.tensor import Tensor
 from graphloss.losses import arguments, checks
 from graphloss.losses.labels import labels
 
+__all__ = ["generalized_cross_entropy", "poly1_cross_entropy"]
+
 
 @checks.located
 def generalized_cross_entropy(
