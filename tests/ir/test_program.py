@@ -219,12 +219,12 @@ def test_threads_do_not_see_each_others_guards(main: gl.Program) -> None:
     def other() -> None:
         with gl.program_guard(gl.Program()), gl.name_scope("other"), gl.unique_name.guard("theirs_"):
             inside.set()
-            done.wait(10)
+            done.wait(60)
 
     thread = threading.Thread(target=other)
     with gl.program_guard(main), gl.unique_name.guard():
         thread.start()
-        inside.wait(10)
+        inside.wait(60)
         seen.append(gl.default_main_program())
         y = ops.exp(gl.data("x", [1]))
         done.set()

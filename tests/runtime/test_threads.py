@@ -149,7 +149,7 @@ def test_chunks_that_outlast_the_spinning(code: Code) -> None:
 def two_threads_meet() -> bool:
     """Whether a dispatch of two chunks has two threads inside a chunk at once."""
     seen: set[int] = set()
-    gate = threading.Barrier(2, timeout=5)
+    gate = threading.Barrier(2, timeout=60)
 
     @threads._Chunks
     def meet(ctx: int, begin: int, end: int) -> None:
@@ -337,7 +337,7 @@ def test_exit(ending: str) -> None:
         """
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
-        capture_output=True, text=True, timeout=30, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
 
