@@ -17,6 +17,8 @@ from graphloss.ir import unique_name
 from graphloss.ir.tensor import using
 from graphloss.param_attr import ParamAttr
 
+__all__ = ["Layer"]
+
 PreHook = Callable[["Layer", tuple[object, ...]], object]
 PostHook = Callable[["Layer", tuple[object, ...], object], object]
 

@@ -8,6 +8,8 @@ from graphloss.errors import ArgumentTypeError, AttrError
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import checks
 
+__all__ = ["Linear"]
+
 
 class Linear(Layer):
     """x @ weight + bias, with its own parameters.

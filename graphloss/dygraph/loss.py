@@ -11,6 +11,8 @@ from graphloss.losses import nll as likelihood
 from graphloss.losses.labels import held
 from graphloss.losses.reduction import check_reduction, reduced, reduced_rows
 
+__all__ = ["BCELoss", "CrossEntropyLoss", "L1Loss", "MSELoss", "NLLLoss"]
+
 
 class _Loss(Layer):
     def __init__(self, reduction: str) -> None:

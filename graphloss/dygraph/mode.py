@@ -18,6 +18,8 @@ from graphloss.ir import unique_name
 from graphloss.ir.tensor import current, using
 from graphloss.runtime.lod import LoDTensor
 
+__all__ = ["disable_dygraph", "enable_dygraph", "enabled", "guard", "no_grad", "to_variable"]
+
 P = ParamSpec("P")
 R = TypeVar("R")
 

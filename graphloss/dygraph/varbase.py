@@ -13,6 +13,8 @@ from graphloss.errors import ArgumentTypeError, DtypeError, ShapeError
 from graphloss.ir import unique_name
 from graphloss.ir.tensor import Tensor
 
+__all__ = ["ParamBase", "VarBase"]
+
 
 class VarBase(Handle):
     """An array under `dygraph.guard()`; made by `to_variable` and by ops.

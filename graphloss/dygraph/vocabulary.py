@@ -14,6 +14,8 @@ from graphloss.losses import checks, vocabulary
 from graphloss.losses.hierarchical import complete_tree, given_tree, hierarchical
 from graphloss.losses.nce import nce
 
+__all__ = ["NCE", "HSigmoid"]
+
 
 class _Scores(Layer):
     """A weight row and a bias for each of some classes or nodes."""

@@ -9,6 +9,51 @@ from graphloss.errors import AttrError
 from graphloss.ir.tensor import Operand, Tensor
 from graphloss.layers.helper import activated, example, layer_function
 
+__all__ = [
+    "abs",
+    "acos",
+    "asin",
+    "atan",
+    "brelu",
+    "ceil",
+    "clip",
+    "cos",
+    "elu",
+    "erf",
+    "exp",
+    "floor",
+    "gelu",
+    "hard_shrink",
+    "hard_sigmoid",
+    "l2_normalize",
+    "leaky_relu",
+    "log",
+    "log_softmax",
+    "logsigmoid",
+    "pow",
+    "reciprocal",
+    "relu",
+    "relu6",
+    "round",
+    "rsqrt",
+    "scale",
+    "selu",
+    "sigmoid",
+    "sign",
+    "sin",
+    "soft_relu",
+    "softmax",
+    "softplus",
+    "softshrink",
+    "softsign",
+    "sqrt",
+    "square",
+    "swish",
+    "tanh",
+    "tanh_shrink",
+    "thresholded_relu",
+]
+
 _Unary = Callable[..., Tensor]
 
 

@@ -13,6 +13,8 @@ from graphloss.ir.variable import Variable
 from graphloss.layers.helper import activated, layer_function, make_parameter
 from graphloss.losses import checks
 
+__all__ = ["fc", "matmul", "mul"]
+
 
 @layer_function
 def matmul(

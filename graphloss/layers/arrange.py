@@ -11,6 +11,25 @@ from graphloss.ir.tensor import Tensor
 from graphloss.layers.helper import activated, layer_function
 from graphloss.losses import checks
 
+__all__ = [
+    "concat",
+    "expand",
+    "expand_as",
+    "flatten",
+    "gather",
+    "gather_nd",
+    "one_hot",
+    "reshape",
+    "scatter",
+    "slice",
+    "split",
+    "squeeze",
+    "stack",
+    "transpose",
+    "unsqueeze",
+    "unstack",
+]
+
 
 @layer_function
 def reshape(

@@ -11,6 +11,31 @@ from graphloss.ir.variable import Variable
 from graphloss.layers.helper import activated, example, into, layer_function
 from graphloss.losses import checks
 
+__all__ = [
+    "elementwise_add",
+    "elementwise_div",
+    "elementwise_floordiv",
+    "elementwise_max",
+    "elementwise_min",
+    "elementwise_mod",
+    "elementwise_mul",
+    "elementwise_pow",
+    "elementwise_sub",
+    "equal",
+    "greater_equal",
+    "greater_than",
+    "less_equal",
+    "less_than",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "not_equal",
+    "sum",
+    "sums",
+    "where",
+]
+
 _Binary = Callable[..., Tensor]
 
 # operands of the examples

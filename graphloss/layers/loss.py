@@ -11,6 +11,17 @@ from graphloss.losses import cross_entropy as ce
 from graphloss.losses.labels import held, stopped
 from graphloss.losses.reduction import check_empty_mean, divided
 
+__all__ = [
+    "cross_entropy",
+    "huber_loss",
+    "label_smooth",
+    "mse_loss",
+    "sigmoid_cross_entropy_with_logits",
+    "smooth_l1",
+    "softmax_with_cross_entropy",
+    "square_error_cost",
+]
+
 LABEL_DTYPES = ("int64", "int32")
 
 

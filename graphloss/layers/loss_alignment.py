@@ -12,6 +12,8 @@ from graphloss.layers.helper import layer_function
 from graphloss.losses import checks, ctc
 from graphloss.losses.labels import stopped
 
+__all__ = ["ctc_greedy_decoder", "edit_distance", "warpctc"]
+
 
 @layer_function
 def warpctc(

@@ -12,6 +12,8 @@ from graphloss.losses.focal import focal_of_class
 from graphloss.losses.labels import held
 from graphloss.losses.teacher_student import teacher_student
 
+__all__ = ["log_loss", "sigmoid_focal_loss", "teacher_student_sigmoid_loss"]
+
 
 @layer_function
 def log_loss(input: Tensor, label: Tensor, epsilon: float = 1e-4, name: str | None = None) -> Tensor:

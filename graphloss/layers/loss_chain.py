@@ -13,6 +13,8 @@ from graphloss.losses.chain import Chain
 from graphloss.losses.labels import stopped
 from graphloss.param_attr import ParamAttr
 
+__all__ = ["crf_decoding", "linear_chain_crf"]
+
 
 @checks.located
 def linear_chain_crf(input: Tensor, label: Tensor, param_attr: object = None, length: Tensor | None = None) -> Tensor:

@@ -14,6 +14,8 @@ from graphloss.losses import checks, embedding, similarity
 from graphloss.losses.center import center, moved_centers
 from graphloss.losses.labels import held
 
+__all__ = ["center_loss", "cos_sim", "npair_loss"]
+
 
 @layer_function
 def cos_sim(X: Tensor, Y: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from graphloss.layers.loss import class_labels
 from graphloss.losses import checks, hinge, logistic
 from graphloss.losses.labels import held
 
+__all__ = ["bpr_loss", "margin_rank_loss", "rank_loss"]
+
 
 @layer_function
 def rank_loss(label: Tensor, left: Tensor, right: Tensor, name: str | None = None) -> Tensor:

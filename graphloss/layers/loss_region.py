@@ -13,6 +13,8 @@ from graphloss.losses.divergence import kl_div_positive
 from graphloss.losses.labels import held
 from graphloss.losses.reduction import REDUCTIONS, batch_mean, check_reduction, reduced
 
+__all__ = ["dice_loss", "kldiv_loss"]
+
 
 @layer_function
 def kldiv_loss(x: Tensor, target: Tensor, reduction: str = "mean", name: str | None = None) -> Tensor:

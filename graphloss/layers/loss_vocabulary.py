@@ -22,6 +22,8 @@ from graphloss.losses.nce import nce as nce_cost
 from graphloss.losses.sampled import draw, sampled_softmax
 from graphloss.param_attr import ParamAttr
 
+__all__ = ["hsigmoid", "nce", "sampled_softmax_with_cross_entropy"]
+
 
 @checks.located
 def nce(

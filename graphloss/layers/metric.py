@@ -14,6 +14,8 @@ from graphloss.layers.helper import as_vector, layer_function
 from graphloss.losses import checks
 from graphloss.losses.labels import held, stopped
 
+__all__ = ["accuracy", "auc"]
+
 
 @layer_function
 def accuracy(

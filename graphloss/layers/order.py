@@ -8,6 +8,8 @@ from graphloss.ir.tensor import Tensor
 from graphloss.layers.helper import as_vector, layer_function
 from graphloss.losses.labels import stopped
 
+__all__ = ["argsort", "cumsum", "has_inf", "has_nan", "isfinite", "topk"]
+
 
 @layer_function
 def cumsum(x: Tensor, axis: int | None = None, exclusive: bool | None = None, reverse: bool | None = None) -> Tensor:

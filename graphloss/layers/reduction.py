@@ -8,6 +8,19 @@ from graphloss import ops
 from graphloss.ir.tensor import Tensor
 from graphloss.layers.helper import as_vector, layer_function
 
+__all__ = [
+    "argmax",
+    "argmin",
+    "mean",
+    "reduce_all",
+    "reduce_any",
+    "reduce_max",
+    "reduce_mean",
+    "reduce_min",
+    "reduce_prod",
+    "reduce_sum",
+]
+
 
 def _reduction(name: str, fn: Callable[..., Tensor], what: str, result: str, **attrs: object) -> Callable[..., Tensor]:
     def run(

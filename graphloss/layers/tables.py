@@ -14,6 +14,8 @@ from graphloss.losses import checks
 from graphloss.losses.labels import stopped
 from graphloss.losses.similarity import norm
 
+__all__ = ["clip_by_norm", "diag", "embedding", "eye", "linspace", "range", "shape", "size"]
+
 
 @layer_function
 def range(start: float, end: float, step: float, dtype: object) -> Tensor:
