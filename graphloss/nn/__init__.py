@@ -1,74 +1,36 @@
 """The losses under PyTorch's names, argument order, defaults and reductions."""
 
-from graphloss.nn import functional
-from graphloss.nn.activation import LogSigmoid, LogSoftmax, ReLU, Sigmoid, Softmax, Softplus, Tanh
-from graphloss.nn.adaptive import AdaptiveLogSoftmaxWithLoss
-from graphloss.nn.linear import Linear, LinearCrossEntropyLoss
-from graphloss.nn.loss import (
-    BCELoss,
-    BCEWithLogitsLoss,
-    CrossEntropyLoss,
-    HuberLoss,
-    L1Loss,
-    MSELoss,
-    NLLLoss,
-    NLLLoss2d,
-    SmoothL1Loss,
+from graphloss.nn import (
+    activation,
+    adaptive,
+    functional,
+    linear,
+    loss,
+    loss_likelihood,
+    loss_margin,
+    loss_metric,
+    loss_sequences,
+    module,
 )
-from graphloss.nn.loss_likelihood import GaussianNLLLoss, KLDivLoss, PoissonNLLLoss
-from graphloss.nn.loss_margin import (
-    HingeEmbeddingLoss,
-    MarginRankingLoss,
-    MultiLabelMarginLoss,
-    MultiLabelSoftMarginLoss,
-    MultiMarginLoss,
-    SoftMarginLoss,
-)
-from graphloss.nn.loss_metric import (
-    CosineEmbeddingLoss,
-    CosineSimilarity,
-    PairwiseDistance,
-    TripletMarginLoss,
-    TripletMarginWithDistanceLoss,
-)
-from graphloss.nn.loss_sequences import CTCLoss
-from graphloss.nn.module import Module
+from graphloss.nn.activation import *
+from graphloss.nn.adaptive import *
+from graphloss.nn.linear import *
+from graphloss.nn.loss import *
+from graphloss.nn.loss_likelihood import *
+from graphloss.nn.loss_margin import *
+from graphloss.nn.loss_metric import *
+from graphloss.nn.loss_sequences import *
+from graphloss.nn.module import *
 
 __all__ = [
-    "AdaptiveLogSoftmaxWithLoss",
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "CTCLoss",
-    "CosineEmbeddingLoss",
-    "CosineSimilarity",
-    "CrossEntropyLoss",
-    "GaussianNLLLoss",
-    "HingeEmbeddingLoss",
-    "HuberLoss",
-    "KLDivLoss",
-    "L1Loss",
-    "Linear",
-    "LinearCrossEntropyLoss",
-    "LogSigmoid",
-    "LogSoftmax",
-    "MSELoss",
-    "MarginRankingLoss",
-    "Module",
-    "MultiLabelMarginLoss",
-    "MultiLabelSoftMarginLoss",
-    "MultiMarginLoss",
-    "NLLLoss",
-    "NLLLoss2d",
-    "PairwiseDistance",
-    "PoissonNLLLoss",
-    "ReLU",
-    "Sigmoid",
-    "SmoothL1Loss",
-    "SoftMarginLoss",
-    "Softmax",
-    "Softplus",
-    "Tanh",
-    "TripletMarginLoss",
-    "TripletMarginWithDistanceLoss",
     "functional",
+    *activation.__all__,
+    *adaptive.__all__,
+    *linear.__all__,
+    *loss.__all__,
+    *loss_likelihood.__all__,
+    *loss_margin.__all__,
+    *loss_metric.__all__,
+    *loss_sequences.__all__,
+    *module.__all__,
 ]

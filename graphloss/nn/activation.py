@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from graphloss.ir.tensor import Tensor
-from graphloss.nn import activations
+from graphloss.nn import functional
 from graphloss.nn.module import Module
+
+__all__ = ["LogSigmoid", "LogSoftmax", "ReLU", "Sigmoid", "Softmax", "Softplus", "Tanh"]
 
 
 class ReLU(Module):
@@ -21,7 +23,7 @@ class ReLU(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        return activations.relu(input)
+        return functional.relu(input)
 
 
 class Sigmoid(Module):
@@ -35,7 +37,7 @@ class Sigmoid(Module):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return activations.sigmoid(input)
+        return functional.sigmoid(input)
 
 
 class Tanh(Module):
@@ -49,7 +51,7 @@ class Tanh(Module):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return activations.tanh(input)
+        return functional.tanh(input)
 
 
 class LogSigmoid(Module):
@@ -63,7 +65,7 @@ class LogSigmoid(Module):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return activations.logsigmoid(input)
+        return functional.logsigmoid(input)
 
 
 class Softplus(Module):
@@ -84,7 +86,7 @@ class Softplus(Module):
         return f"beta={self.beta}, threshold={self.threshold}"
 
     def forward(self, input: Tensor) -> Tensor:
-        return activations.softplus(input, self.beta, self.threshold)
+        return functional.softplus(input, self.beta, self.threshold)
 
 
 class Softmax(Module):
@@ -104,7 +106,7 @@ class Softmax(Module):
         return f"dim={self.dim}"
 
     def forward(self, input: Tensor) -> Tensor:
-        return activations.softmax(input, self.dim)
+        return functional.softmax(input, self.dim)
 
 
 class LogSoftmax(Module):
@@ -124,4 +126,4 @@ class LogSoftmax(Module):
         return f"dim={self.dim}"
 
     def forward(self, input: Tensor) -> Tensor:
-        return activations.log_softmax(input, self.dim)
+        return functional.log_softmax(input, self.dim)

@@ -17,6 +17,8 @@ from graphloss.losses.arguments import LABELS
 from graphloss.nn.linear import Linear
 from graphloss.nn.module import Module
 
+__all__ = ["AdaptiveLogSoftmaxWithLoss"]
+
 
 class ASMoutput(NamedTuple):
     """ln p(target) of each row, and the mean of its negative."""

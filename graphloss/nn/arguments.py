@@ -1,6 +1,8 @@
-"""The tensor arguments of PyTorch's losses: checked, and of one dtype."""
+"""The arguments of PyTorch's losses: tensors checked and of one dtype, old arguments in terms of `reduction`."""
 
 from __future__ import annotations
+
+import warnings
 
 from graphloss import dtypes
 from graphloss.errors import ShapeError
@@ -30,3 +32,15 @@ def require_rows(x: Tensor, where: str) -> None:
     """(N, C), or (C,) for one row."""
     if x.type.rank not in (1, 2):
         raise ShapeError(f"{where}: the input is neither (N, C) nor (C,)", "rank 1 or 2", checks.shape_text(x))
+
+
+def reduction_of(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    """`reduction`, unless an old argument is given: reduce=False is "none", else size_average chooses mean or sum."""
+    if size_average is None and reduce is None:
+        return reduction
+    if reduce is False:
+        meant = "none"
+    else:
+        meant = "sum" if size_average is False else "mean"
+    warnings.warn(f"size_average and reduce are deprecated, use reduction={meant!r}", UserWarning, stacklevel=3)
+    return meant

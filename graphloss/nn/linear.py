@@ -17,6 +17,8 @@ from graphloss.losses import checks
 from graphloss.nn import functional
 from graphloss.nn.module import Loss, Module
 
+__all__ = ["Linear", "LinearCrossEntropyLoss"]
+
 
 class Linear(Module):
     """x @ weightᵀ + bias, with its own parameters; see `nn.functional.linear`.

@@ -6,6 +6,18 @@ from graphloss.ir.tensor import Tensor
 from graphloss.nn import functional
 from graphloss.nn.module import Loss
 
+__all__ = [
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "HuberLoss",
+    "L1Loss",
+    "MSELoss",
+    "NLLLoss",
+    "NLLLoss2d",
+    "SmoothL1Loss",
+]
+
 
 class L1Loss(Loss):
     """|x − y|; see `nn.functional.l1_loss`.

@@ -6,6 +6,8 @@ from graphloss.ir.tensor import Tensor
 from graphloss.nn import functional
 from graphloss.nn.module import Loss
 
+__all__ = ["GaussianNLLLoss", "KLDivLoss", "PoissonNLLLoss"]
+
 
 class KLDivLoss(Loss):
     """y·(log y − x) of log-probabilities x; see `nn.functional.kl_div`.

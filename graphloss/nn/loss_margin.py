@@ -6,6 +6,15 @@ from graphloss.ir.tensor import Tensor
 from graphloss.nn import functional
 from graphloss.nn.module import Loss
 
+__all__ = [
+    "HingeEmbeddingLoss",
+    "MarginRankingLoss",
+    "MultiLabelMarginLoss",
+    "MultiLabelSoftMarginLoss",
+    "MultiMarginLoss",
+    "SoftMarginLoss",
+]
+
 
 class _MarginLoss(Loss):
     def __init__(self, margin: float, size_average: bool | None, reduce: bool | None, reduction: str) -> None:

@@ -8,6 +8,14 @@ from graphloss.ir.tensor import Tensor
 from graphloss.nn import functional
 from graphloss.nn.module import Loss, Module
 
+__all__ = [
+    "CosineEmbeddingLoss",
+    "CosineSimilarity",
+    "PairwiseDistance",
+    "TripletMarginLoss",
+    "TripletMarginWithDistanceLoss",
+]
+
 
 class CosineSimilarity(Module):
     """The cosine of the angle along `dim`; see `nn.functional.cosine_similarity`.

@@ -6,6 +6,8 @@ from graphloss.ir.tensor import Tensor
 from graphloss.nn import functional
 from graphloss.nn.module import Loss
 
+__all__ = ["CTCLoss"]
+
 
 class CTCLoss(Loss):
     """−ln Σ Π_t p_t of the paths that collapse to the target; see `nn.functional.ctc_loss`.

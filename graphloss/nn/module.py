@@ -6,7 +6,9 @@ from typing import Any
 
 from graphloss.errors import UnsupportedError
 from graphloss.ir.tensor import Tensor
-from graphloss.nn.legacy import reduction_of
+from graphloss.nn.arguments import reduction_of
+
+__all__ = ["Module"]
 
 
 class Module:

@@ -7,7 +7,9 @@ from graphloss.ir.tensor import Tensor
 from graphloss.losses import binary, checks
 from graphloss.losses.labels import held
 from graphloss.losses.reduction import check_reduction, reduced
-from graphloss.nn.legacy import reduction_of
+from graphloss.nn.arguments import reduction_of
+
+__all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits"]
 
 
 @checks.located

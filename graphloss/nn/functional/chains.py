@@ -9,6 +9,8 @@ from graphloss.ir.tensor import Tensor
 from graphloss.losses import chain, checks
 from graphloss.losses.labels import stopped
 
+__all__ = ["crf_viterbi", "linear_chain_crf"]
+
 
 @checks.located
 def linear_chain_crf(

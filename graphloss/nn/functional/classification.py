@@ -10,7 +10,9 @@ from graphloss.losses import cross_entropy as ce
 from graphloss.losses import nll as likelihood
 from graphloss.losses.arguments import LABELS
 from graphloss.losses.reduction import check_reduction, reduced, reduced_rows
-from graphloss.nn.legacy import reduction_of
+from graphloss.nn.arguments import reduction_of
+
+__all__ = ["cross_entropy", "nll_loss"]
 
 
 @checks.located

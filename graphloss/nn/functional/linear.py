@@ -9,6 +9,8 @@ from graphloss.ir.tensor import Tensor
 from graphloss.losses import checks
 from graphloss.nn.functional.classification import cross_entropy
 
+__all__ = ["linear", "linear_cross_entropy"]
+
 
 @checks.located
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

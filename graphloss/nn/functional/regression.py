@@ -9,7 +9,9 @@ from graphloss.errors import AttrError
 from graphloss.ir.tensor import Tensor, cast
 from graphloss.losses import checks, distance
 from graphloss.losses.reduction import check_reduction, reduced, weighted_mean
-from graphloss.nn.legacy import reduction_of
+from graphloss.nn.arguments import reduction_of
+
+__all__ = ["huber_loss", "l1_loss", "mse_loss", "smooth_l1_loss"]
 
 
 @checks.located

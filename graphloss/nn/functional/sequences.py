@@ -10,6 +10,8 @@ from graphloss.losses import checks, ctc
 from graphloss.losses.labels import stopped
 from graphloss.losses.reduction import check_reduction, reduced
 
+__all__ = ["ctc_beam_search_decode", "ctc_loss"]
+
 
 @checks.located
 def ctc_loss(

@@ -7,6 +7,8 @@ from graphloss.errors import AttrError
 from graphloss.ir.tensor import Tensor, cast
 from graphloss.losses import checks
 
+__all__ = ["log_softmax", "logsigmoid", "one_hot", "relu", "sigmoid", "softmax", "softplus", "tanh"]
+
 
 @checks.located
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: object | None = None) -> Tensor:

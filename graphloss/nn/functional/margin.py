@@ -9,8 +9,16 @@ from graphloss.losses import checks, hinge, logistic, multilabel
 from graphloss.losses.arguments import LABELS
 from graphloss.losses.labels import held
 from graphloss.losses.reduction import check_reduction, reduced
-from graphloss.nn.arguments import numbers, require_rows, require_same_rank
-from graphloss.nn.legacy import reduction_of
+from graphloss.nn.arguments import numbers, reduction_of, require_rows, require_same_rank
+
+__all__ = [
+    "hinge_embedding_loss",
+    "margin_ranking_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
+    "soft_margin_loss",
+]
 
 
 @checks.located

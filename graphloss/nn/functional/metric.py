@@ -9,8 +9,16 @@ from graphloss.errors import ArgumentTypeError, AttrError, ShapeError
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import checks, embedding, similarity
 from graphloss.losses.reduction import check_reduction, reduced
-from graphloss.nn.arguments import numbers, require_same_rank
-from graphloss.nn.legacy import reduction_of
+from graphloss.nn.arguments import numbers, reduction_of, require_same_rank
+
+__all__ = [
+    "cosine_embedding_loss",
+    "cosine_similarity",
+    "normalize",
+    "pairwise_distance",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
+]
 
 
 @checks.located

@@ -7,8 +7,9 @@ from graphloss.errors import ArgumentTypeError, AttrError, ShapeError
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import checks, divergence, likelihood
 from graphloss.losses.reduction import REDUCTIONS, batch_mean, check_reduction, reduced
-from graphloss.nn.arguments import numbers
-from graphloss.nn.legacy import reduction_of
+from graphloss.nn.arguments import numbers, reduction_of
+
+__all__ = ["gaussian_nll_loss", "kl_div", "poisson_nll_loss"]
 
 
 @checks.located
