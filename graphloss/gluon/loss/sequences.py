@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from graphloss import dtypes, ops
 from graphloss.errors import AttrError, DtypeError, ShapeError
-from graphloss.gluon.base import Loss
+from graphloss.gluon.loss.base import Loss
 from graphloss.ir.tensor import Tensor, cast
 from graphloss.losses import checks, ctc
+
+__all__ = ["CTCLoss"]
 
 _PADDING = -1
 

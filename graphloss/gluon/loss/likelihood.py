@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from graphloss import ops
-from graphloss.gluon.base import Loss
+from graphloss.gluon.loss.base import Loss
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import checks, divergence, likelihood
 from graphloss.losses.reduction import check_reduction
+
+__all__ = ["KLDivLoss", "PoissonNLLLoss"]
 
 
 class KLDivLoss(Loss):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from graphloss import ops
 from graphloss.errors import AttrError
-from graphloss.gluon.base import Loss
+from graphloss.gluon.loss.base import Loss
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import embedding, hinge
+
+__all__ = ["HingeLoss", "LogisticLoss", "SquaredHingeLoss", "TripletLoss"]
 
 
 class HingeLoss(Loss):

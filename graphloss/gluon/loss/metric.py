@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from graphloss import ops
 from graphloss.errors import ShapeError
-from graphloss.gluon.base import Loss
+from graphloss.gluon.loss.base import Loss
 from graphloss.ir.tensor import Tensor, cast
 from graphloss.losses import checks, embedding, similarity
+
+__all__ = ["CosineEmbeddingLoss", "SDMLLoss"]
 
 
 class CosineEmbeddingLoss(Loss):

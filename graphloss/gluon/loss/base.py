@@ -13,6 +13,8 @@ from graphloss.ir.tensor import Tensor, cast
 from graphloss.losses import checks
 from graphloss.losses.reduction import mean_except
 
+__all__ = ["Loss"]
+
 
 class Loss:
     """Base: the loss of each element × sample_weight × weight, then the mean over all axes but one: (N,).
