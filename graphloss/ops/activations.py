@@ -15,6 +15,25 @@ from graphloss.ir.tensor import Tensor, apply
 from graphloss.ops import special
 from graphloss.ops.define import Unary, UnaryVjp, constants, points, unary
 
+__all__ = [
+    "brelu",
+    "elu",
+    "gelu",
+    "hard_shrink",
+    "hard_sigmoid",
+    "leaky_relu",
+    "relu",
+    "relu6",
+    "selu",
+    "soft_relu",
+    "softshrink",
+    "softsign",
+    "stanh",
+    "swish",
+    "tanh_shrink",
+    "thresholded_relu",
+]
+
 SELU_SCALE = 1.0507009873554805
 SELU_ALPHA = 1.6732632423543772
 

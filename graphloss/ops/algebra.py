@@ -16,6 +16,8 @@ from graphloss.ir.types import TensorType
 from graphloss.ops import rules
 from graphloss.ops.define import define
 
+__all__ = ["matmul", "mul_flat"]
+
 FLAGS = (AttrSpec("transpose_x", "bool", False), AttrSpec("transpose_y", "bool", False))
 
 

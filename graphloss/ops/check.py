@@ -18,6 +18,8 @@ from graphloss.ir.types import TensorType
 from graphloss.ops import rules
 from graphloss.ops.define import define
 
+__all__ = ["check_range"]
+
 CHECK_RANGE: Final = "check_range"
 
 

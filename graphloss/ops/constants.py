@@ -17,6 +17,8 @@ from graphloss.ir.types import TensorType
 from graphloss.ops import rules
 from graphloss.ops.define import Unary, define, unary
 
+__all__ = ["assign", "fill", "iota", "ones_like", "size", "zeros_like"]
+
 
 def _nothing(*_: object) -> tuple[()]:
     return ()

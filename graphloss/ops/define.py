@@ -26,6 +26,8 @@ from graphloss.ir.scalar import Expr
 from graphloss.ir.tensor import Operand, Tensor, apply, apply_binary
 from graphloss.ops import rules
 
+__all__ = ["unbroadcast"]
+
 Samples: TypeAlias = Callable[[np.random.Generator], list[Sample]]
 # g -> cotangent of x, given (x, out, g, attrs); None where the derivative is 0 everywhere
 UnaryVjp: TypeAlias = Callable[[Tensor, Tensor, Tensor, Attrs], "Tensor | None"]

@@ -15,6 +15,8 @@ from graphloss.ir.types import TensorType
 from graphloss.ops import rules
 from graphloss.ops.define import binary
 
+__all__ = ["tweedie_deviance"]
+
 # Up to this distance log(1 + r) is the better logarithm of y/μ = 1 + r; beyond, r itself may have lost y's digits.
 NEAR = 0.5
 

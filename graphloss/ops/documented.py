@@ -14,6 +14,8 @@ from graphloss.ir.tensor import Tensor, apply
 from graphloss.ops import rules
 from graphloss.ops.define import Binary, Unary, binary, define, points, unary
 
+__all__ = ["binary_cross_entropy", "clamped_log", "detach", "require_nonzero"]
+
 # Fluid's cross entropy of a probability 0, in place of infinity.
 LARGEST_LOG = 1e20
 # The least logarithm, and the least denominator of the gradient, that BCELoss documents.

@@ -16,6 +16,8 @@ from graphloss.ir.types import TensorType
 from graphloss.ops import rules
 from graphloss.ops.define import Binary, BinaryVjp, binary, function, pairs, zeros
 
+__all__ = ["add", "div", "floordiv", "maximum", "minimum", "mod", "mul", "pow", "sub"]
+
 # Which operand gets the cotangent where both are equal.
 TIES = ("half", "first", "second")
 

@@ -19,6 +19,8 @@ from graphloss.ops import rules
 from graphloss.ops.check import range_error
 from graphloss.ops.define import define, no_gradient
 
+__all__ = ["check_index", "gather", "gather_nd", "one_hot", "pick", "place"]
+
 _LABEL = "labels count from 0; rows to leave out hold the ignore_index"
 _INDEX = "indices count from 0; a negative one does not count from the end"
 

@@ -30,6 +30,26 @@ from graphloss.ops.define import (
     zeros,
 )
 
+__all__ = [
+    "clamp_max",
+    "clamp_min",
+    "clip",
+    "equal",
+    "greater",
+    "greater_equal",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "less",
+    "less_equal",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "not_equal",
+    "where",
+]
+
 
 def _compare(name: str, fn: Callable[[Array, Array], Array], code: str, sign: str) -> Binary:
     ordered = code not in ("eq", "ne")

@@ -16,6 +16,8 @@ from graphloss.ir.types import TensorType
 from graphloss.ops import rules
 from graphloss.ops.define import define, no_gradient
 
+__all__ = ["argsort", "cumsum", "take_along"]
+
 
 def _cumsum(x: Array, axis: int, exclusive: bool, reverse: bool) -> Array:
     wide = x.astype(np.float64) if x.dtype.kind == "f" else x

@@ -15,6 +15,8 @@ from graphloss.ir.types import TensorType
 from graphloss.ops.define import define, no_gradient
 from graphloss.ops.rows import new_size
 
+__all__ = ["pack_sequences", "pad_sequences", "sequence_numbers"]
+
 
 def _infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
     (offsets,) = types

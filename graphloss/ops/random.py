@@ -18,6 +18,8 @@ from graphloss.ir.types import TensorType
 from graphloss.ops import philox, rules
 from graphloss.ops.define import Samples, define
 
+__all__ = ["normal", "truncated_normal", "uniform"]
+
 ATTRS = (AttrSpec("shape", "shape"), AttrSpec("dtype", "dtype", "float32"), AttrSpec("seed", "int", 0))
 
 # draw(number of elements, seed, step, attributes) -> float64 numbers

@@ -18,6 +18,18 @@ from graphloss.ir.types import TensorType
 from graphloss.ops import rules
 from graphloss.ops.define import Samples, define, no_gradient
 
+__all__ = [
+    "argmax",
+    "argmin",
+    "reduce_all",
+    "reduce_any",
+    "reduce_max",
+    "reduce_mean",
+    "reduce_min",
+    "reduce_prod",
+    "reduce_sum",
+]
+
 Axes: TypeAlias = int | Sequence[int] | None
 # Which elements get the cotangent where several are the extreme one.
 TIES = ("share", "all", "first")

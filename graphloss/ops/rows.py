@@ -15,6 +15,8 @@ from graphloss.ir.variable import Variable
 from graphloss.ops import rules
 from graphloss.ops.define import define, no_gradient
 
+__all__ = ["rows_where"]
+
 
 def _infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
     (mask,) = types

@@ -21,6 +21,8 @@ from graphloss.ops import philox, rules
 from graphloss.ops.define import define
 from graphloss.ops.random import chance, check_stream
 
+__all__ = ["alias_table", "sample_alias", "sample_log_uniform", "sample_log_uniform_unique", "sample_uniform"]
+
 _SEED = AttrSpec("seed", "int", 0)
 _SHAPE, _RANGE = AttrSpec("shape", "shape"), AttrSpec("range", "int")
 

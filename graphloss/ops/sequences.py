@@ -20,6 +20,8 @@ from graphloss.ops import rules
 from graphloss.ops.constants import size
 from graphloss.ops.define import define, no_gradient
 
+__all__ = ["offsets_of", "with_offsets"]
+
 CHECK_OFFSETS = "check_offsets"
 
 

@@ -17,6 +17,20 @@ from graphloss.ir.types import TensorType
 from graphloss.ops import rules
 from graphloss.ops.define import Samples, define, unbroadcast
 
+__all__ = [
+    "broadcast_to",
+    "concat",
+    "flatten",
+    "reshape",
+    "split",
+    "squeeze",
+    "stack",
+    "tile",
+    "transpose",
+    "unsqueeze",
+    "unstack",
+]
+
 
 def moved(fn: object) -> Vjp:
     """A vjp from fn(x, g, attrs) of an op with one operand."""

@@ -18,6 +18,8 @@ from graphloss.ops import rules
 from graphloss.ops.define import define
 from graphloss.ops.shape import moved, some
 
+__all__ = ["getitem", "pad", "slice_axes", "window"]
+
 
 def at_least_zero(d: Dim) -> bool:
     """Whether d >= 0 follows from its form, symbols being >= 0."""

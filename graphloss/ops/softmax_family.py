@@ -16,6 +16,8 @@ from graphloss.ops import rules
 from graphloss.ops.define import Binary, Samples, binary, define, pairs
 from graphloss.ops.shape import moved
 
+__all__ = ["log_softmax", "logaddexp", "logsumexp", "softmax"]
+
 AXIS = (AttrSpec("axis", "axis", -1),)
 
 

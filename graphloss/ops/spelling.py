@@ -13,6 +13,8 @@ from graphloss.ir.types import TensorType
 from graphloss.ops import rules
 from graphloss.ops.define import points, unary
 
+__all__ = ["scale"]
+
 
 def _scale_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
     rules.expect(types[0], "number")

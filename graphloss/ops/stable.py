@@ -13,6 +13,8 @@ from graphloss.ir.tensor import Operand, Tensor
 from graphloss.ops import special
 from graphloss.ops.define import Binary, Unary, binary, pairs, points, unary
 
+__all__ = ["bce_with_logits", "log1mexp", "log_cosh", "logsigmoid", "sigmoid_residual", "sqrt1pm1", "sums", "xlogy"]
+
 LN2 = math.log(2)
 
 

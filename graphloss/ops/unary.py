@@ -11,6 +11,38 @@ from graphloss.ir import scalar
 from graphloss.ops import special
 from graphloss.ops.define import Unary, points, unary, zero
 
+__all__ = [
+    "abs",
+    "acos",
+    "asin",
+    "atan",
+    "ceil",
+    "cos",
+    "cosh",
+    "digamma",
+    "erf",
+    "exp",
+    "expm1",
+    "floor",
+    "lgamma",
+    "log",
+    "log1p",
+    "neg",
+    "reciprocal",
+    "round",
+    "rsqrt",
+    "sigmoid",
+    "sign",
+    "sin",
+    "sinh",
+    "softplus",
+    "sqrt",
+    "square",
+    "tan",
+    "tanh",
+    "trunc",
+]
+
 neg: Unary = unary(
     "neg", np.negative, lambda x, out, g, a: -g, kind="number", linear=True, ulp=0, summary="Negation.", formula="-x"
 )
