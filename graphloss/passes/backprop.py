@@ -22,6 +22,7 @@ from graphloss.ir.opdef import OpDef, get
 from graphloss.ir.tensor import Mode, Tensor, current, using
 from graphloss.ir.types import TensorType
 from graphloss.ops import rules
+from graphloss.passes import relative
 
 # Ops that move elements and for which a predicate of the same shape moves along.
 _MOVES: Final = frozenset({"squeeze", "unsqueeze", "transpose"})
@@ -226,7 +227,8 @@ def _padded(predicate: Tensor, rank: int) -> Tensor:
 
 
 def plain(x: Tensor) -> Tensor:
-    """A cotangent without predicate."""
+    """A cotangent without predicate, divided."""
+    x = relative.quotient(x)
     return x.select() if isinstance(x, Masked) else x
 
 
@@ -280,7 +282,7 @@ def _pull(a: Applied, cotangents: Sequence[Tensor | None]) -> Sequence[Tensor | 
     where = getattr(a.place, "loc", None)
     if a.op.vjp is not None:
         try:
-            return a.op.vjp(a.inputs, a.outputs, cotangents, a.attrs)
+            return relative.pull(a.op, a.inputs, a.outputs, cotangents, a.attrs)
         except UnsupportedError as error:
             raise error.with_op(a.op.name, where) from None
     if not any(dtypes.is_float(x.type.dtype) for x in a.outputs):
@@ -296,8 +298,6 @@ def _total(parts: dict[Hashable, list[Tensor]], key: Hashable) -> Tensor | None:
     found = parts.get(key)
     if not found:
         return None
-    total = found[0]
-    for part in found[1:]:
-        total = ops.add(total, part)  # where the predicates differ, the mode selects both first
+    total = relative.total(found)
     parts[key] = [total]
     return total

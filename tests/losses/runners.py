@@ -29,8 +29,9 @@ def eager(build: Build, arrays: Mapping[str, Array], by: Sequence[str] = ()) -> 
 
 
 def compiled(
-    build: Build, arrays: Mapping[str, Array], by: Sequence[str] = (), free: bool = False
-) -> tuple[Array, list[Array]]:
+    build: Build, arrays: Mapping[str, Array], by: Sequence[str] = (), free: bool = False,
+    options: gl.CompileOptions | None = None,
+) -> tuple[Array, list[Array]]:  # fmt: skip
     """`free` leaves the first dimension of each input to the run."""
     main = gl.Program()
     with gl.program_guard(main, gl.Program()):
@@ -42,9 +43,16 @@ def compiled(
         loss = build(**inputs)
         grads = gl.gradients([loss], [inputs[name] for name in by]) if by else []
     reached = [g for g in grads if g is not None]
-    value, *found = gl.Executor(gl.CPUPlace()).run(main, feed=dict(arrays), fetch_list=[loss, *reached])
+    value, *found = gl.Executor(gl.CPUPlace(), options=options).run(
+        main, feed=dict(arrays), fetch_list=[loss, *reached]
+    )
     given = iter(found)
     return value, [np.zeros_like(arrays[n]) if g is None else next(given) for n, g in zip(by, grads, strict=True)]
+
+
+def as_written(build: Build, arrays: Mapping[str, Array], by: Sequence[str] = ()) -> tuple[Array, list[Array]]:
+    """Compiled without passes: each op, and the gradient of each, as it stands."""
+    return compiled(build, arrays, by, options=gl.CompileOptions(passes=False))
 
 
 RUNNERS: dict[str, Runner] = {"eager": eager, "compiled": compiled}
