@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from llvmlite import ir
@@ -11,7 +11,8 @@ from graphloss.codegen import flow
 from graphloss.codegen.call import Callee
 from graphloss.codegen.flow import I64, POINTER, VOID, i64
 from graphloss.codegen.plan import kernel_cost
-from graphloss.codegen.table import DISPATCH, Table
+from graphloss.codegen.table import DISPATCH, Table, extent
+from graphloss.ir import dims
 from graphloss.ir.dims import Dim
 from graphloss.schedule.kernel import Kernel
 
@@ -19,12 +20,13 @@ _RANGE: Final = ir.LiteralStructType([POINTER, I64])  # what a part of a range i
 
 
 def emit_row_driver(
-    module: ir.Module, name: str, parts: Sequence[tuple[Kernel, ir.Function]], table: Table, worth: int
+    module: ir.Module, name: str, parts: Sequence[tuple[Kernel, ir.Function]], rows: Dim, table: Table, worth: int
 ) -> None:
-    """`void name(ptr table, i64 begin, i64 end)`: kernels, one after the other, on rows [begin, end).
+    """`void name(ptr table, i64 begin, i64 end)`: kernels, one after the other, on `rows` [begin, end).
 
-    The rows are positions of the only outer axis of each kernel; `begin` is a multiple of its grain, and so is `end`
-    unless it is the last row. From `worth` elements times cost on, the chunks go to the dispatch function.
+    Each row is the same number of positions of a kernel, whose chunks are whole rows; `begin` is the start of a chunk,
+    and so is `end` unless it is the last row. From `worth` elements times cost on, the chunks go to the dispatch
+    function.
     """
     function = ir.Function(module, ir.FunctionType(VOID, [POINTER, I64, I64]), name)
     for attribute in ("nounwind", "noinline", "optnone"):
@@ -43,12 +45,14 @@ def emit_row_driver(
     dispatch = Callee(word(DISPATCH, POINTER), ir.FunctionType(VOID, [POINTER, POINTER, I64]))
     threaded = builder.icmp_unsigned("!=", dispatch.pointer, ir.Constant(POINTER, None))
     for kernel, code in parts:
+        inside = _per_row(builder, kernel, rows, size)
         grain = size(kernel.grain)
-        first, _ = flow.divide(builder, begin, grain)
-        last, _ = flow.divide(builder, flow.add(builder, end, flow.sub(builder, grain, i64(1))), grain)
+        positions = flow.mul(builder, end, inside)
+        first, _ = flow.divide(builder, flow.mul(builder, begin, inside), grain)
+        last, _ = flow.divide(builder, flow.add(builder, positions, flow.sub(builder, grain, i64(1))), grain)
         count = builder.sub(last, first)
-        elements = builder.sub(end, begin)
-        for n in kernel.axes[1:]:
+        elements = flow.mul(builder, builder.sub(end, begin), inside)
+        for n in kernel.axes[1 if kernel.split_row else len(kernel.outer) :]:
             elements = flow.mul(builder, elements, size(n))
         several = builder.and_(threaded, builder.icmp_signed(">", count, i64(1)))
         least = i64(-(-worth // kernel_cost(kernel)))
@@ -60,6 +64,16 @@ def emit_row_driver(
             with alone:
                 builder.call(code, [argument, first, last])
     builder.ret_void()
+
+
+def _per_row(builder: ir.IRBuilder, kernel: Kernel, rows: Dim, size: Callable[[Dim], ir.Value]) -> ir.Value:
+    """How many positions of a kernel make a row."""
+    known = dims.exact_div(extent(kernel), rows)
+    if isinstance(known, int):
+        return i64(known)
+    number = size(rows)
+    number = builder.select(builder.icmp_signed(">", number, i64(0)), number, i64(1))
+    return flow.divide(builder, size(extent(kernel)), number)[0]
 
 
 def _part(module: ir.Module, code: ir.Function) -> ir.Function:

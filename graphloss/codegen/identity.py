@@ -8,14 +8,15 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache as once
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, Final
 
 from graphloss.codegen.target import Target
-from graphloss.ir.dims import SymDim
+from graphloss.ir.dims import Dim, SymDim
 from graphloss.schedule.kernel import Access, Buffer, Level
 from graphloss.schedule.nest import Native, NestKernel
 
@@ -29,7 +30,10 @@ _EMITTER: Final = ("codegen", "schedule", "ir", "dtypes.py")
 
 
 def identity(
-    kernels: Sequence[Native], target: Target, segments: Iterable[Sequence[str]], by_rows: Iterable[int] = ()
+    kernels: Sequence[Native],
+    target: Target,
+    segments: Iterable[Sequence[str]],
+    by_rows: Mapping[int, Dim] = MappingProxyType({}),
 ) -> str | None:
     """A digest, equal for equal machine code of `emit_module(kernels, table, target, segments, by_rows)` with one table
     per `kernels`; None where nobody can tell which version of the emitter this is.
@@ -40,7 +44,8 @@ def identity(
     numbers = {k.name: n for n, k in enumerate(kernels)}
     calls = [[numbers[name] for name in names] for names in segments]
     write = _Writer()
-    text = "\n".join((emitter, repr(target), repr(calls), repr(sorted(by_rows)), *map(write.kernel, kernels)))
+    rows = [f"{i}:{write.value(n)}" for i, n in sorted(by_rows.items())]
+    text = "\n".join((emitter, repr(target), repr(calls), *map(write.kernel, kernels), *rows))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -58,11 +63,11 @@ class _Writer:
 
     def kernel(self, kernel: Native) -> str:
         if isinstance(kernel, NestKernel):
-            return ";".join((repr(kernel.nest), *map(self._value, (kernel.sizes, kernel.buffers, kernel.slots))))
-        head = [self._value(getattr(kernel, f.name)) for f in fields(kernel) if f.name not in ("name", "nodes")]
-        return "\n".join((";".join(head), *map(self._value, kernel.nodes)))
+            return ";".join((repr(kernel.nest), *map(self.value, (kernel.sizes, kernel.buffers, kernel.slots))))
+        head = [self.value(getattr(kernel, f.name)) for f in fields(kernel) if f.name not in ("name", "nodes")]
+        return "\n".join((";".join(head), *map(self.value, kernel.nodes)))
 
-    def _value(self, value: object) -> str:
+    def value(self, value: object) -> str:
         kind: type[Any] = type(value)
         how = self._how.get(kind)
         if how is None:
@@ -75,13 +80,13 @@ class _Writer:
             return repr
         names = [f.name for f in fields(kind)]
         each = [attrgetter(name) for name in names]
-        return lambda value: f"{kind.__name__}({' '.join([self._value(get(value)) for get in each])})"
+        return lambda value: f"{kind.__name__}({' '.join([self.value(get(value)) for get in each])})"
 
     def _tuple(self, value: tuple[object, ...]) -> str:
-        return f"({' '.join(map(self._value, value))})"
+        return f"({' '.join(map(self.value, value))})"
 
     def _access(self, value: Access) -> str:
-        return f"[{self._named(value.buffer)} {self._value(value.offset)} {self._tuple(value.strides)}]"
+        return f"[{self._named(value.buffer)} {self.value(value.offset)} {self._tuple(value.strides)}]"
 
     def _buffer(self, value: Buffer) -> str:
         return f"{self._named(value.name)}:{value.dtype}{self._tuple(value.shape)}{value.role}"

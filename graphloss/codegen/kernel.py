@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from llvmlite import ir
@@ -34,12 +35,15 @@ _TILES: Final = {Tile.ROWS: emit_rows, Tile.COLUMNS: emit_columns, Tile.LANES_AR
 
 
 def emit_module(
-    kernels: Sequence[Native], table: Table, target: Target, segments: Sequence[Sequence[str]] = (),
-    by_rows: Collection[int] = (),
+    kernels: Sequence[Native],
+    table: Table,
+    target: Target,
+    segments: Sequence[Sequence[str]] = (),
+    by_rows: Mapping[int, Dim] = MappingProxyType({}),
 ) -> ir.Module:
     """The module with `void k<i>(ptr table, i64 first chunk, i64 end chunk)` for the i-th kernel and `void run_<j>(ptr
     table)` for the j-th segment, a list of kernel names that run one after the other; for those `by_rows`
-    `void run_<j>(ptr table, i64 first row, i64 end row)`.
+    `void run_<j>(ptr table, i64 first row, i64 end row)`, of so many rows.
 
     Chunks of one kernel may run in any order and on any thread. A driver gives a kernel of several chunks and enough
     work to the dispatch function of the table: `void dispatch(ptr kernel, ptr table, i64 chunks)`.
@@ -52,7 +56,7 @@ def emit_module(
         parts = [functions[name] for name in names]
         if number in by_rows:
             plain = [(k, f) for k, f in parts if isinstance(k, Kernel)]
-            emit_row_driver(module, f"run_{number}", plain, table, WORTH_DISPATCH)
+            emit_row_driver(module, f"run_{number}", plain, by_rows[number], table, WORTH_DISPATCH)
         else:
             _emit_driver(module, f"run_{number}", parts, table)
     return module
@@ -105,9 +109,7 @@ def _is_finish(kernel: Kernel, plan: Plan) -> bool:
     )
 
 
-def _emit_driver(
-    module: ir.Module, name: str, parts: Sequence[tuple[Native, ir.Function]], table: Table
-) -> None:
+def _emit_driver(module: ir.Module, name: str, parts: Sequence[tuple[Native, ir.Function]], table: Table) -> None:
     function = ir.Function(module, ir.FunctionType(VOID, [POINTER]), name)
     for attribute in ("nounwind", "noinline", "optnone"):  # it runs once: not worth the time of the code generator
         function.attributes.add(attribute)

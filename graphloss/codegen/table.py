@@ -107,10 +107,11 @@ class Table:
     checks: int
 
     @classmethod
-    def build(cls, kernels: Iterable[Native]) -> Table:
-        """The table that serves all kernels of one program."""
+    def build(cls, kernels: Iterable[Native], sizes: Iterable[Dim] = ()) -> Table:
+        """The table that serves all kernels of one program, and what calls them by these sizes."""
         kernels = list(kernels)
-        found = dict.fromkeys(d for k in kernels for d in kernel_dims(k) if not isinstance(d, int))
+        read = (*(d for k in kernels for d in kernel_dims(k)), *sizes)
+        found = dict.fromkeys(d for d in read if not isinstance(d, int))
         buffers = dict.fromkeys(b.name for k in kernels for b in k.buffers)
         plain = [k for k in kernels if isinstance(k, Kernel)]
         buffers.update(dict.fromkeys(a.buffer for k in plain for a in accesses(k)))

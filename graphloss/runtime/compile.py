@@ -16,6 +16,7 @@ from graphloss.codegen.identity import identity
 from graphloss.codegen.kernel import emit_module
 from graphloss.codegen.table import Table
 from graphloss.codegen.target import Target
+from graphloss.ir.dims import Dim
 from graphloss.ir.forms import Cut
 from graphloss.ir.graph import Graph
 from graphloss.ir.printer import print_graph
@@ -165,7 +166,7 @@ def _made(
     plan = schedule(primitive, small_regions=options.row_chunk is not None)
     parts = _segments(plan)
     clock("schedule")
-    table = Table.build(plan.kernels)
+    table = Table.build(plan.kernels, (region.rows for region in plan.regions))
     known = identity(plan.kernels, host_target(), *_calls(parts)) if options.cache and plan.kernels else None
     return Made(whole, primitive, plan, parts, table, trace, known, cut)
 
@@ -184,10 +185,11 @@ def _load(made: Made, cache: DiskCache | None, clock: _Clock) -> jit.Loaded:
     return jit.load(emit, symbols, cache, identity=None if cache is None else made.identity)
 
 
-def _calls(parts: Sequence[Part]) -> tuple[list[list[str]], set[int]]:
-    """The kernels of each segment, and which segments run some rows at a time."""
+def _calls(parts: Sequence[Part]) -> tuple[list[list[str]], dict[int, Dim]]:
+    """The kernels of each segment, and of segments that run some rows at a time how many rows there are."""
     segments = list(_native(parts))
-    return [[k.name for k in s.kernels] for s, _ in segments], {i for i, (_, rows) in enumerate(segments) if rows}
+    by_rows = {i: region.rows for i, (_, region) in enumerate(segments) if region is not None}
+    return [[k.name for k in s.kernels] for s, _ in segments], by_rows
 
 
 host_target = once(Target.host)
@@ -250,13 +252,13 @@ def _runs(plan: Plan, begin: int, end: int) -> list[Segment | HostCall]:
     return parts
 
 
-def _native(parts: Sequence[Part]) -> Iterator[tuple[Segment, bool]]:
-    """The segments in order, each with whether it runs some rows at a time; the i-th is called `run_<i>`."""
+def _native(parts: Sequence[Part]) -> Iterator[tuple[Segment, Region | None]]:
+    """The segments in order, each with the region it is in; the i-th is called `run_<i>`."""
     for part in parts:
         if isinstance(part, Chunked):
-            yield from ((p, True) for p in part.parts if isinstance(p, Segment))
+            yield from ((p, part.region) for p in part.parts if isinstance(p, Segment))
         elif isinstance(part, Segment):
-            yield part, False
+            yield part, None
 
 
 def _dump(folder: Path, plan: Plan, loaded: jit.Loaded | None) -> None:

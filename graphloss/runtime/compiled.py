@@ -79,17 +79,18 @@ class _Binding:
         return bad
 
     def _arena(self, code: Code, outputs: set[str], index: dict[str, int]) -> None:
-        """One block for all buffers between kernels; local buffers of a region have room for the rows of a chunk."""
+        """One block for all buffers between kernels; those of a region have room for the rows of a chunk."""
         offsets: list[tuple[str, int, tuple[int, ...], str]] = []
         slots: dict[tuple[int, int], int] = {}
         local = {b: (n, slot) for n, c in enumerate(self.chunked) for b, slot in c.region.local.items()}
+        owner = {b: c for c in self.chunked for b in (*c.region.local, *c.region.folds)}
         total = 0
         for b in code.plan.buffers.values():
             if b.role in ("temp", "partial") and b.name not in outputs:
                 shape = tuple(dims.evaluate(n, self.env) for n in b.shape)
                 place = local.get(b.name)
-                if place is not None:
-                    shape = (self.chunked[place[0]].size, *shape[1:])
+                if b.name in owner:
+                    shape = owner[b.name].shape(b.name, shape)
                 offset = total if place is None else slots.setdefault(place, total)
                 offsets.append((b.name, offset, shape, b.dtype))
                 if offset == total:
@@ -102,8 +103,8 @@ class _Binding:
             self.arrays[name] = view.view(dtype).reshape(shape)
             if name not in index:
                 continue
-            if name in local:
-                self.chunked[local[name][0]].place(index[name], self.arrays[name])
+            if name in owner:
+                owner[name].place(name, index[name], self.arrays[name])
             else:
                 self.words[index[name]] = address(memory) + base + offset
 

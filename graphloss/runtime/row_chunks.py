@@ -1,12 +1,14 @@
 """Running a region of the plan some rows at a time: kernels on a range of rows, host calls on pieces of their operands.
 
 A kernel addresses a buffer by the row's number in the whole batch. Of a local buffer only the rows at hand exist; so
-the address it is given is that of a whole buffer whose rows at hand lie there.
+the address it is given is that of a whole buffer whose rows at hand lie there. Partial sums of columns are added up
+after each range, in their order, so that the sum is the same however many rows run at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -38,11 +40,25 @@ class RowChunks:
         self.ranges = [(a, min(a + self.size, rows)) for a in range(0, max(rows, 1), self.size)]
         self.size = min(self.size, rows)
         self._whole = self.size == rows  # nothing is cut
-        self._shifted: list[tuple[int, int, int]] = []
+        self._grains = {name: dims.evaluate(grain, env) for name, grain in region.folds.items()}
+        self._shifted: list[tuple[int, int, int, int]] = []  # word, address, stride, rows per stride
+        self._folds: list[_Fold] = []
 
-    def place(self, word: int, array: Array) -> None:
-        """Word `word` of the table holds the address of a local buffer, whose rows at hand are in `array`."""
-        self._shifted.append((word, address(array), array.strides[0]))
+    def shape(self, buffer: str, whole: tuple[int, ...]) -> tuple[int, ...]:
+        """What there is of a buffer of the region: the rows at hand, or a sum and what is added to it at a time."""
+        if buffer in self._grains:
+            return (1 + -(-self.size // self._grains[buffer]), *whole[1:])
+        return (self.size, *whole[1:])
+
+    def place(self, buffer: str, word: int, array: Array) -> None:
+        """Word `word` of the table holds the address of a buffer, of which `array` is what there is."""
+        start, stride = address(array), array.strides[0]
+        if buffer in self._grains:
+            grain = self._grains[buffer]
+            self._shifted.append((word, start + stride, stride, grain))
+            self._folds.append(_Fold(word, start, array[0], list(array[1:]), grain))
+        else:
+            self._shifted.append((word, start, stride, 1))
 
     def run(
         self,
@@ -53,19 +69,24 @@ class RowChunks:
         check: Callable[[], None],
     ) -> None:
         """All steps on each range of rows; `check` raises if one of them reported a bad value."""
-        for begin, end in self.ranges:
-            for word, start, stride in self._shifted:
-                words[word] = start - begin * stride
-            for step in steps:
-                if isinstance(step, tuple):
-                    call, cut = step
-                    if self._whole:
-                        evaluate(call.form, [arrays[b] for b in call.inputs], [arrays[b] for b in call.outputs])
+        with np.errstate(all="ignore"):  # inf and NaN are results here, as they are in a kernel
+            for begin, end in self.ranges:
+                for word, start, stride, grain in self._shifted:
+                    words[word] = start - begin // grain * stride
+                for step in steps:
+                    if isinstance(step, tuple):
+                        call, cut = step
+                        if self._whole:
+                            _evaluate(call.form, [arrays[b] for b in call.inputs], [arrays[b] for b in call.outputs])
+                        else:
+                            self._piece(call, cut, begin, end, arrays)
                     else:
-                        self._piece(call, cut, begin, end, arrays)
-                else:
-                    step(argument, begin, end)
-                    check()
+                        step(argument, begin, end)
+                        check()
+                for fold in self._folds:
+                    fold.add(begin, end)
+        for fold in self._folds:
+            words[fold.word] = fold.start
 
     def _piece(self, call: HostCall, cut: Cut, begin: int, end: int, arrays: Arrays) -> None:
         def rows(name: str, axis: int | None) -> Array:
@@ -79,17 +100,38 @@ class RowChunks:
         if cut.output is None:
             _sum(call.form, operands, output, first=begin == 0)
         else:
-            evaluate(call.form, operands, (output,))
+            _evaluate(call.form, operands, (output,))
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """Partial sums of a range and the sum of those before, whose address `start` is in `word` at the end."""
+
+    word: int
+    start: int
+    total: Array
+    parts: list[Array]
+    grain: int
+
+    def add(self, begin: int, end: int) -> None:
+        if begin == 0:
+            self.total.fill(0)
+        for part in self.parts[: -(-(end - begin) // self.grain)]:
+            np.add(self.total, part, out=self.total)
 
 
 def evaluate(form: Host, operands: Sequence[Array], outputs: Sequence[Array]) -> None:
     """The results of a host call, in `outputs`."""
-    with np.errstate(all="ignore"):  # inf and NaN are results here, as they are in a kernel
-        if form.into is not None:
-            form.into(tuple(operands), tuple(outputs))
-            return
-        for out, value in zip(outputs, form.fn(tuple(operands), tuple(o.shape for o in outputs)), strict=True):
-            np.copyto(out, value)
+    with np.errstate(all="ignore"):
+        _evaluate(form, operands, outputs)
+
+
+def _evaluate(form: Host, operands: Sequence[Array], outputs: Sequence[Array]) -> None:
+    if form.into is not None:
+        form.into(tuple(operands), tuple(outputs))
+        return
+    for out, value in zip(outputs, form.fn(tuple(operands), tuple(o.shape for o in outputs)), strict=True):
+        np.copyto(out, value)
 
 
 def _sum(form: Host, operands: tuple[Array, ...], total: Array, *, first: bool) -> None:
@@ -108,8 +150,7 @@ def _sum(form: Host, operands: tuple[Array, ...], total: Array, *, first: bool) 
             for x, axis in zip(operands, axes, strict=True)
         )
         if first:
-            evaluate(form, parts, (total[a:b],))
+            _evaluate(form, parts, (total[a:b],))
             continue
-        evaluate(form, parts, (block[: b - a],))
-        with np.errstate(all="ignore"):
-            np.add(total[a:b], block[: b - a], out=total[a:b])
+        _evaluate(form, parts, (block[: b - a],))
+        np.add(total[a:b], block[: b - a], out=total[a:b])

@@ -8,7 +8,7 @@ Kernels keep their chunks, and with them their partial results: how many rows ru
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import lcm
 from typing import Final, TypeAlias
 
@@ -17,8 +17,9 @@ from graphloss.ir import dims as d
 from graphloss.ir.dims import Dim
 from graphloss.ir.forms import Cut
 from graphloss.schedule.in_place import overwrites
-from graphloss.schedule.kernel import Access, Buffer, Check, Column, IndexedLoad, Keep, Kernel, Load, Store, Total
+from graphloss.schedule.kernel import Buffer, Column, IndexedLoad, Keep, Kernel, Load, Store, Total
 from graphloss.schedule.nest import Native, NestKernel
+from graphloss.schedule.row_walks import Walk, refitted, walk
 from graphloss.schedule.values import HostCall
 
 Step: TypeAlias = Native | HostCall
@@ -35,7 +36,8 @@ class Region:
 
     `local` are buffers that only these steps use, of which the rows at hand need to exist: name -> slot; buffers of one
     slot may lie in the same memory. `slots` are bytes per row, `sums` bytes of the outputs that pieces add up to,
-    `cuts` by step number.
+    `cuts` by step number. `folds` are partial sums of columns, of which those of the rows at hand exist, and their sum:
+    name -> rows that each covers.
     """
 
     begin: int
@@ -46,6 +48,7 @@ class Region:
     sums: tuple[Dim, ...]
     grains: tuple[Dim, ...]
     cuts: Mapping[int, Cut]
+    folds: Mapping[str, Dim] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """What it is; in figures where no size is open."""
@@ -80,11 +83,12 @@ def _up(n: int, multiple: int) -> int:
 
 
 def regions(
-    steps: Sequence[Step], buffers: Mapping[str, Buffer], results: set[str], *, small: bool = False
+    steps: Sequence[Step], buffers: dict[str, Buffer], results: set[str], *, small: bool = False
 ) -> tuple[list[Step], list[Region]]:
     """The steps in an order where the steps of each region stand together, and the regions.
 
-    A region that is known to need less than the budget is none, unless `small` asks for it.
+    Kernels inside walk by rows, and partial results have the shapes that follow, in `buffers` too. A region that is
+    known to need less than the budget is none, unless `small` asks for it.
     """
     return _Finder(steps, buffers, results, small).run(list(steps))
 
@@ -101,14 +105,20 @@ class _Partition:
 
 
 class _Finder:
-    def __init__(self, steps: Sequence[Step], buffers: Mapping[str, Buffer], results: set[str], small: bool) -> None:
+    def __init__(self, steps: Sequence[Step], buffers: dict[str, Buffer], results: set[str], small: bool) -> None:
         self.readers: dict[str, set[int]] = {}  # of the whole plan, by id
+        self.steps: list[Step] = []  # keeps the ids their own
+        self.walks: dict[tuple[int, Dim], Walk | None] = {}
         for step in steps:
-            for b in reads(step):
-                self.readers.setdefault(b, set()).add(id(step))
+            self._enter(step)
         self.buffers = buffers
         self.results = results
         self.small = small
+
+    def _enter(self, step: Step) -> None:
+        self.steps.append(step)
+        for b in reads(step):
+            self.readers.setdefault(b, set()).add(id(step))
 
     def run(self, steps: list[Step]) -> tuple[list[Step], list[Region]]:
         for rows in self._candidates(steps):
@@ -155,11 +165,33 @@ class _Finder:
             return None
         cuts = {i: c for i, c in enumerate(part.cuts) if c is not None}
         sums = [writes(part.inside[i])[0] for i, c in cuts.items() if c.output is None]
+        walks = self._settle(part, rows)
         region = Region(
             0, len(part.inside), rows, slot_of, tuple(slots), tuple(self._bytes(b, 0) for b in sums),
-            tuple(dict.fromkeys(s.grain for s in part.inside if isinstance(s, Kernel))), cuts,
+            tuple(dict.fromkeys(w.grain for w in walks)), cuts, {b: w.grain for w in walks for b in sorted(w.folded)},
         )  # fmt: skip
         return part, region
+
+    def _settle(self, part: _Partition, rows: Dim) -> list[Walk]:
+        """Kernels in the region as the walks they are there, what finishes them behind it."""
+        walks = [w for s in part.inside if isinstance(s, Kernel) and (w := self._walk(s, rows)) is not None]
+        made = iter(walks)
+        part.inside = [next(made).kernel if isinstance(s, Kernel) else s for s in part.inside]
+        partials = {name: b for w in walks for name, b in w.partials.items()}
+        self.buffers.update(partials)
+        part.after = [
+            *(k for w in walks for k in w.finish),
+            *(refitted(s, partials) if isinstance(s, Kernel) else s for s in part.after),
+        ]
+        for step in part.after:
+            self._enter(step)
+        return walks
+
+    def _walk(self, kernel: Kernel, rows: Dim) -> Walk | None:
+        key = (id(kernel), rows)
+        if key not in self.walks:
+            self.walks[key] = walk(kernel, rows)
+        return self.walks[key]
 
     def _partition(self, steps: list[Step], rows: Dim, outside: set[int], joined: set[int]) -> _Partition:
         """Steps that can run on some rows are inside from the first host call on that gives rows; of kernels those that
@@ -219,18 +251,20 @@ class _Finder:
     def _kernel_by_rows(
         self, kernel: Kernel, rows: Dim, aligned: set[str], joined: bool
     ) -> tuple[set[str], None] | None:
-        if kernel.outer != (rows,):
+        if not joined and aligned.isdisjoint(reads(kernel)):
             return None
-        given = {b for b in writes(kernel) if self._leads(b, rows)}
+        if (walk := self._walk(kernel, rows)) is None:
+            return None
+        given = {b for b in writes(walk.kernel) if b in self.buffers and self._leads(b, rows)}
         found = joined
-        for node in kernel.nodes:
+        for node in walk.kernel.nodes:
             action = node.action
             if isinstance(action, (Load, IndexedLoad)):
                 if action.access.buffer in aligned:
                     found = True
-                    if not self._in_row(kernel, action):
+                    if not self._in_row(walk, action):
                         return None
-            elif (isinstance(action, (Store, Keep)) and not self._in_row(kernel, action)) or isinstance(
+            elif (isinstance(action, (Store, Keep)) and not self._in_row(walk, action)) or isinstance(
                 action, (Total, Column)
             ):
                 given.discard(action.access.buffer)
@@ -243,30 +277,8 @@ class _Finder:
         shape = self.buffers[buffer].shape
         return bool(shape) and shape[0] == rows
 
-    def _in_row(self, kernel: Kernel, action: Load | IndexedLoad | Store | Keep) -> bool:
-        """Whether at row r of the kernel all elements of the access lie in row r of the buffer."""
-        access = action.access
-        row = d.product(self.buffers[access.buffer].shape[1:])
-        if not access.strides or access.strides[0] != row:
-            return False
-        spans = _spans(kernel, access)
-        if isinstance(action, IndexedLoad):
-            index = kernel.nodes[action.index].action
-            if not isinstance(index, Check):
-                return False
-            spans.append((index.limit, action.stride))
-        top: Dim = access.offset
-        low: Dim = access.offset
-        for n, stride in spans:
-            if isinstance(stride, d.SymDim) and any(c < 0 for _, c in stride.terms):
-                return False
-            reach = d.mul(d.sub(n, 1), stride)
-            if isinstance(stride, int) and stride < 0:
-                low = d.add(low, reach)
-            else:
-                top = d.add(top, reach)
-        room = d.sub(d.sub(row, 1), top)
-        return isinstance(room, int) and room >= 0 and isinstance(low, int) and low >= 0
+    def _in_row(self, walk: Walk, action: Load | IndexedLoad | Store | Keep) -> bool:
+        return walk.in_row(action, d.product(self.buffers[action.access.buffer].shape[1:]))
 
     # --- memory
 
@@ -307,16 +319,9 @@ def sum_of(sizes: Sequence[Dim]) -> Dim:
     return total
 
 
-def _spans(kernel: Kernel, access: Access) -> list[tuple[Dim, Dim]]:
-    """(length, stride) of each axis but the first that the access runs along."""
-    return [(n, s) for n, s in zip(kernel.axes[1:], access.strides[1:], strict=True) if s != 0]
-
-
 def _shifted(region: Region, n: int) -> Region:
-    return Region(
-        region.begin + n, region.end + n, region.rows, region.local, region.slots, region.sums, region.grains,
-        {i + n: c for i, c in region.cuts.items()},
-    )  # fmt: skip
+    cuts = {i + n: c for i, c in region.cuts.items()}
+    return replace(region, begin=region.begin + n, end=region.end + n, cuts=cuts)
 
 
 def reads(step: Step) -> tuple[str, ...]:

@@ -115,13 +115,13 @@ class KernelBuilder:
 
     def _tile(self, outer: tuple[Dim, ...], row: Dim | None, inner: Dim | None) -> str:
         if inner is not None:
-            self.grain = _grain(d.mul(row if row is not None else 1, inner), 1)
+            self.grain = rows_per_chunk(d.mul(row if row is not None else 1, inner), 1)
             return Tile.COLUMNS
         calls = sum(isinstance(v, Call) for v in self.group.values)
         if isinstance(row, int) and 0 < row <= UNROLLED_ROW and outer and calls * row <= UNROLLED_CALLS:
             self.grain = max(16, CHUNK // row // 16 * 16)
             return Tile.LANES_ARE_ROWS
-        self.grain = CHUNK if not outer else _grain(row if row is not None else 1, 16)
+        self.grain = CHUNK if not outer else rows_per_chunk(row if row is not None else 1)
         if outer and any(i in self.s.column and i not in self.s.segment for i in self.group.partials):
             # each chunk has a row of sums per column: few chunks, so that these stay small beside the rows themselves
             rows = d.mul(d.floordiv(d.product(outer), 16 * COLUMN_CHUNKS), 16)
@@ -358,7 +358,7 @@ class KernelBuilder:
         self.nodes = nodes
 
 
-def _grain(per_row: Dim, multiple: int) -> Dim:
+def rows_per_chunk(per_row: Dim, multiple: int = 16) -> Dim:
     """Rows per chunk: about CHUNK elements, a multiple of the tile height where a chunk has that many rows."""
     rows = d.maximum(d.floordiv(CHUNK, d.maximum(per_row, 1)), 1)
     if isinstance(rows, int):

@@ -98,8 +98,8 @@ def test_target_and_segments_count() -> None:
     assert text(kernel(), target=replace(HERE, has_fma=not HERE.has_fma)) != text(kernel())
     two = (kernel(), kernel(name="k1"))
     texts = {identity(two, HERE, s) for s in ([["k0", "k1"]], [["k1", "k0"]], [["k0"], ["k1"]])}
-    texts |= {identity(two, HERE, [["k0"], ["k1"]], rows) for rows in ({0}, {1}, {0, 1})}
-    assert len(texts) == 6
+    texts |= {identity(two, HERE, [["k0"], ["k1"]], rows) for rows in ({0: 8}, {1: 8}, {0: 8, 1: 8}, {0: 9})}
+    assert len(texts) == 7
 
 
 def test_symbols_and_buffers_are_shared_between_kernels() -> None:
