@@ -224,7 +224,6 @@ class Auc(MetricBase):
             raise AttrError("Auc: an unknown curve", "'ROC'", repr(curve))
         if isinstance(num_thresholds, bool) or not isinstance(num_thresholds, int) or num_thresholds < 1:
             raise AttrError("Auc: num_thresholds must be a positive integer", got=repr(num_thresholds))
-        self._curve = curve
         self._num_thresholds = num_thresholds
         self.stat_pos = np.zeros(num_thresholds + 1, np.int64)
         self.stat_neg = np.zeros(num_thresholds + 1, np.int64)

@@ -94,8 +94,6 @@ class LaneArithmetic:
             self._types[dtype] = scalar if self.width == 1 else ir.VectorType(scalar, self.width)
         return self._types[dtype]
 
-    fty = ty
-
     def dtype_of(self, value: ir.Value) -> str:
         """The dtype of a value by its LLVM type; i8 counts as int8."""
         element = value.type.element if isinstance(value.type, ir.VectorType) else value.type
@@ -344,9 +342,7 @@ class LaneArithmetic:
             return [value]
         none = constants.undefined(value.type)
         starts = range(0, count, lanes)
-        return [
-            self.builder.shuffle_vector(value, none, constants.order(tuple(range(s, s + lanes)))) for s in starts
-        ]
+        return [self.builder.shuffle_vector(value, none, constants.order(tuple(range(s, s + lanes)))) for s in starts]
 
     def join(self, parts: list[ir.Value]) -> ir.Value:
         """Vectors of equal length laid end to end; their number is a power of two."""

@@ -64,10 +64,6 @@ class Host:
     features: frozenset[str]
     feature_text: str
 
-    def has(self, *features: str) -> bool:
-        """Whether the processor has all of ``features`` (``"avx512f"``, ``"fma"``…)."""
-        return self.features.issuperset(features)
-
 
 class Loaded:
     """Machine code in this process; its addresses are valid as long as this value lives.

@@ -2,46 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from graphloss.errors import GraphlossError, ShapeError, UnknownVariable
 from graphloss.ir import dims
-from graphloss.ir.dims import Dim, Equations, SymDim
+from graphloss.ir.dims import Dim, SymDim
 from graphloss.ir.graph import Graph
-from graphloss.ir.opdef import Array, OpDef, get
-from graphloss.ir.tensor import Tensor
-from graphloss.ir.types import TensorType
-
-
-class NumpyTensor(Tensor):
-    """A value with its array. Nobody else may write to the array."""
-
-    __slots__ = ("array",)
-
-    def __init__(self, array: Array) -> None:
-        self.array = array
-
-    @property
-    def type(self) -> TensorType:
-        return TensorType(self.array.dtype.name, self.array.shape)
-
-    def __repr__(self) -> str:
-        return f"NumpyTensor({self.array!r})"
-
-
-class NumpyMode:
-    """A Mode that computes at once: `with using(NumpyMode()): y = ops.exp(NumpyTensor(x))`."""
-
-    def apply(self, op: OpDef, inputs: Sequence[Tensor], attrs: Mapping[str, object]) -> tuple[Tensor, ...]:
-        arrays = []
-        for x in inputs:
-            if not isinstance(x, NumpyTensor):
-                raise TypeError(f"{op.name}: values of two modes are mixed ({type(x).__name__})")
-            arrays.append(x.array)
-        op.infer([x.type for x in inputs], attrs, Equations())  # raises what a program would raise
-        return tuple(NumpyTensor(a) for a in op.reference(arrays, attrs))
+from graphloss.ir.opdef import Array, get
 
 
 def bind(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, int]:
@@ -100,8 +69,3 @@ def evaluate(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, Array]:
                 for name in op.outputs:
                     _learn(graph.types[name].shape, values[name].shape, env)
     return values
-
-
-def size_of(shape: Sequence[Dim], env: Mapping[str, int]) -> tuple[int, ...]:
-    """A shape in numbers."""
-    return tuple(dims.evaluate(d, env) for d in shape)

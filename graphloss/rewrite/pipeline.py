@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -54,16 +54,6 @@ def verifying(verify: Callable[[Graph], object]) -> Observer:
         verify(after)
 
     return observe
-
-
-@dataclass(slots=True)
-class Timing:
-    """Collects (pass, seconds, ops before, ops after)."""
-
-    rows: list[tuple[str, float, int, int]] = field(default_factory=list)
-
-    def __call__(self, name: str, before: Graph, after: Graph, seconds: float) -> None:
-        self.rows.append((name, seconds, len(before.ops), len(after.ops)))
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Protocol, TypeAlias
@@ -128,9 +128,3 @@ class Rule:
         if result is None or isinstance(result, tuple):
             return result
         return (result,)
-
-
-def admit(rules: Iterable[Rule], numerics: Iterable[str]) -> tuple[Rule, ...]:
-    """The rules of the given numerics classes."""
-    wanted = frozenset(numerics)
-    return tuple(r for r in rules if r.numerics in wanted)

@@ -13,8 +13,8 @@ from graphloss import dygraph, layers
 from graphloss.errors import AttrError, DtypeError, LabelError, ShapeError, UnsupportedError
 from graphloss.ir.tensor import using
 from graphloss.losses.hierarchical import complete_tree
-from graphloss.ops.evaluate import NumpyMode, NumpyTensor
 from tests.losses.vocabulary_runs import Run, eager, first, program
+from tests.ops.at_once import NumpyMode, NumpyTensor
 
 MODES = ("eager", "free batch")
 

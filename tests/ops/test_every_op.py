@@ -17,9 +17,9 @@ from graphloss.ir.operator import DERIVATIVES
 from graphloss.ir.scalar import arg
 from graphloss.ir.tensor import Tensor, apply, using
 from graphloss.ir.types import TensorType
-from graphloss.ops.evaluate import NumpyMode, NumpyTensor
 from graphloss.ops.registry import all_ops
 from tests.numerics import assert_ulp
+from tests.ops.at_once import NumpyMode, NumpyTensor
 from tests.ops.scalars import FUNCTIONS, evaluate
 
 # `grad` stands for a whole graph until it is differentiated: it has no value of its own to compare.

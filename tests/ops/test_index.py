@@ -8,7 +8,7 @@ import pytest
 from graphloss import ops
 from graphloss.errors import LabelError, ShapeError
 from graphloss.ir.tensor import Tensor, using
-from graphloss.ops.evaluate import NumpyMode, NumpyTensor
+from tests.ops.at_once import NumpyMode, NumpyTensor
 from tests.ops.test_every_op import OPS
 
 

@@ -10,7 +10,7 @@ from graphloss import ops
 from graphloss.errors import AttrError, DtypeError, ShapeError, ValueRangeError
 from graphloss.ir.tensor import using
 from graphloss.ops import philox
-from graphloss.ops.evaluate import NumpyMode, NumpyTensor
+from tests.ops.at_once import NumpyMode, NumpyTensor
 
 
 def draw(kind: str, *operands: np.ndarray, **attrs: object) -> np.ndarray:

@@ -15,8 +15,9 @@ from graphloss.ir.dims import symbol
 from graphloss.ir.graph import Graph
 from graphloss.ir.tensor import using
 from graphloss.ir.types import TensorType
-from graphloss.ops.evaluate import NumpyMode, NumpyTensor, evaluate
+from graphloss.ops.evaluate import evaluate
 from graphloss.ops.slices import at_least_zero
+from tests.ops.at_once import NumpyMode, NumpyTensor
 
 PLACES = (None, -6, -3, -1, 0, 1, 2, 4, 6)
 KEYS = [slice(a, b, s) for a, b, s in itertools.product(PLACES, PLACES, (None, 2, -1, -3))]

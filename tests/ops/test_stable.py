@@ -10,8 +10,8 @@ import pytest
 
 from graphloss import ops
 from graphloss.ir.tensor import Tensor, using
-from graphloss.ops.evaluate import NumpyMode, NumpyTensor
 from tests.numerics import assert_ulp
+from tests.ops.at_once import NumpyMode, NumpyTensor
 from tests.ops.test_every_op import OPS
 
 mp = mpmath.mp

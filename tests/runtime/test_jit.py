@@ -172,11 +172,9 @@ def test_key_depends_on_text_and_machine(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_host_is_described() -> None:
     here = jit.host()
-    assert here.triple and here.cpu
+    assert here.triple and here.cpu and here.features
     for feature in here.features:
-        assert here.has(feature)
         assert f"+{feature}" in here.feature_text.split(",")
-    assert not here.has("no-such-feature")
 
 
 def test_loading_from_several_threads() -> None:
