@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphloss.ir.tensor import Tensor
 from graphloss.nn import functional
-from graphloss.nn.module import Loss
+from graphloss.nn.module import Loss, WeightedLoss
 
 __all__ = [
     "BCELoss",
@@ -84,19 +84,7 @@ class HuberLoss(Loss):
         return functional.huber_loss(input, target, reduction=self.reduction, delta=self.delta)
 
 
-class _WeightedLoss(Loss):
-    def __init__(
-        self,
-        weight: Tensor | None,
-        size_average: bool | None,
-        reduce: bool | None,
-        reduction: str,
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self.weight = weight
-
-
-class NLLLoss(_WeightedLoss):
+class NLLLoss(WeightedLoss):
     """−w[y]·x[y] of log-probabilities x; see `nn.functional.nll_loss`.
 
     Example:
@@ -132,7 +120,7 @@ class NLLLoss(_WeightedLoss):
 NLLLoss2d = NLLLoss
 
 
-class CrossEntropyLoss(_WeightedLoss):
+class CrossEntropyLoss(WeightedLoss):
     """−log softmax(x)[y] of logits x; see `nn.functional.cross_entropy`.
 
     Example:
@@ -163,7 +151,7 @@ class CrossEntropyLoss(_WeightedLoss):
         )  # fmt: skip
 
 
-class BCELoss(_WeightedLoss):
+class BCELoss(WeightedLoss):
     """Binary cross entropy of probabilities; see `nn.functional.binary_cross_entropy`.
 
     Example:
@@ -171,20 +159,11 @@ class BCELoss(_WeightedLoss):
         BCELoss()
     """
 
-    def __init__(
-        self,
-        weight: Tensor | None = None,
-        size_average: bool | None = None,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(weight, size_average, reduce, reduction)
-
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return functional.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
 
 
-class BCEWithLogitsLoss(_WeightedLoss):
+class BCEWithLogitsLoss(WeightedLoss):
     """Binary cross entropy of logits; see `nn.functional.binary_cross_entropy_with_logits`.
 
     Example:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphloss.ir.tensor import Tensor
 from graphloss.nn import functional
-from graphloss.nn.module import Loss
+from graphloss.nn.module import Loss, MarginLoss, WeightedLoss
 
 __all__ = [
     "HingeEmbeddingLoss",
@@ -16,13 +16,7 @@ __all__ = [
 ]
 
 
-class _MarginLoss(Loss):
-    def __init__(self, margin: float, size_average: bool | None, reduce: bool | None, reduction: str) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self.margin = margin
-
-
-class MarginRankingLoss(_MarginLoss):
+class MarginRankingLoss(MarginLoss):
     """max(0, −y·(x1 − x2) + margin); see `nn.functional.margin_ranking_loss`.
 
     Example:
@@ -30,20 +24,11 @@ class MarginRankingLoss(_MarginLoss):
         0.0
     """
 
-    def __init__(
-        self,
-        margin: float = 0.0,
-        size_average: bool | None = None,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(margin, size_average, reduce, reduction)
-
     def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
         return functional.margin_ranking_loss(input1, input2, target, self.margin, reduction=self.reduction)
 
 
-class HingeEmbeddingLoss(_MarginLoss):
+class HingeEmbeddingLoss(MarginLoss):
     """x where y = 1, max(0, margin − x) where y = −1; see `nn.functional.hinge_embedding_loss`.
 
     Example:
@@ -76,7 +61,7 @@ class SoftMarginLoss(Loss):
         return functional.soft_margin_loss(input, target, reduction=self.reduction)
 
 
-class MultiMarginLoss(_MarginLoss):
+class MultiMarginLoss(MarginLoss):
     """w[y]·(1/C)·Σ_{i≠y} max(0, margin − x[y] + x[i])^p; see `nn.functional.multi_margin_loss`.
 
     Example:
@@ -113,23 +98,13 @@ class MultiLabelMarginLoss(Loss):
         return functional.multilabel_margin_loss(input, target, reduction=self.reduction)
 
 
-class MultiLabelSoftMarginLoss(Loss):
+class MultiLabelSoftMarginLoss(WeightedLoss):
     """The mean over classes of the binary cross entropy; see `nn.functional.multilabel_soft_margin_loss`.
 
     Example:
         >>> MultiLabelSoftMarginLoss().reduction
         'mean'
     """
-
-    def __init__(
-        self,
-        weight: Tensor | None = None,
-        size_average: bool | None = None,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self.weight = weight
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return functional.multilabel_soft_margin_loss(input, target, self.weight, reduction=self.reduction)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from graphloss.ir.tensor import Tensor
 from graphloss.nn import functional
-from graphloss.nn.module import Loss, Module
+from graphloss.nn.module import Loss, MarginLoss, Module
 
 __all__ = [
     "CosineEmbeddingLoss",
@@ -50,23 +50,13 @@ class PairwiseDistance(Module):
         return functional.pairwise_distance(x1, x2, self.norm, self.eps, self.keepdim)
 
 
-class CosineEmbeddingLoss(Loss):
+class CosineEmbeddingLoss(MarginLoss):
     """1 − cos where y = 1, max(0, cos − margin) where y = −1; see `nn.functional.cosine_embedding_loss`.
 
     Example:
         >>> CosineEmbeddingLoss(margin=0.5).margin
         0.5
     """
-
-    def __init__(
-        self,
-        margin: float = 0.0,
-        size_average: bool | None = None,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self.margin = margin
 
     def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
         return functional.cosine_embedding_loss(input1, input2, target, self.margin, reduction=self.reduction)
