@@ -21,7 +21,7 @@ Number: TypeAlias = "bool | int | float"
 Operand: TypeAlias = Union["Expr", "bool", "int", "float"]
 
 ACCUMULATE: Final = ("sum", "max", "min", "any", "all")
-PARALLEL, SEQUENTIAL, REVERSE, VECTOR = "parallel", "loop", "reverse", "vector"
+SEQUENTIAL, REVERSE, VECTOR = "loop", "reverse", "vector"
 INPUT, OUTPUT, UPDATE, SCRATCH, SHARED = "in", "out", "inout", "scratch", "shared"
 GIVEN: Final = (INPUT, UPDATE)  # what a nest is given, in the order of its operands
 MADE: Final = (OUTPUT, UPDATE)  # what it makes, in the order of its results
@@ -88,10 +88,22 @@ class _Operators:
         return call("not", self)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Const(_Operators):
+    """A number. Equal are those that print alike: NaN is NaN, and -0 is not 0."""
+
     value: Number
     dtype: str
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Const) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[str, str]:
+        return repr(self.value), self.dtype
 
 
 @dataclass(frozen=True, slots=True)

@@ -285,3 +285,10 @@ def test_sums_of_rows_are_the_same_in_any_number_of_parts() -> None:
             (got,), failed = native.run({"K": rows, "N": len(updates), "D": 5, "P": parts}, [index, updates])
             np.testing.assert_array_equal(got, want.astype(np.float32))
             assert not failed
+
+
+def test_equal_numbers_print_alike() -> None:
+    nan = Const(float("nan"), "float64")
+    assert nan == Const(float("nan"), "float64") and hash(nan) == hash(Const(-float("nan"), "float64"))
+    assert Const(0.0, "float64") != Const(-0.0, "float64")
+    assert Const(1, "int64") != Const(1, "int32") and Const(1, "int64") != 1
