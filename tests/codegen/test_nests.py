@@ -15,7 +15,7 @@ from graphloss.ir.loop_live import without
 from graphloss.ir.loop_parser import parse_nest
 from graphloss.ir.loop_text import print_nest
 from graphloss.ir.loop_verify import verify_nest
-from graphloss.ir.loops import Nest, cast, const
+from graphloss.ir.loops import Const, Nest, cast, const
 from graphloss.ops.interpret import interpret
 from tests.codegen.nest_runner import NativeNest, cases, shape_of
 from tests.codegen.random_nests import random_nest
