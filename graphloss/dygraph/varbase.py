@@ -84,8 +84,8 @@ class VarBase(Handle):
     def gradient(self) -> Array | None:
         """What backward has brought so far, None before."""
         grad = self.cell.sink.grad
-        # what arrives at a half is summed up in float32 and rounded here
-        return None if grad is None else grad.astype(self.cell.array.dtype)
+        with np.errstate(over="ignore"):  # what arrives at a half is summed up in float32 and rounded here
+            return None if grad is None else grad.astype(self.cell.array.dtype)
 
     def clear_gradient(self) -> None:
         """Forgets the gradient, so that the next backward begins at 0."""

@@ -95,7 +95,8 @@ def require_same_shape(x: Tensor, y: Tensor, where: str, name: str = "target") -
 
 
 def require_same_dtype(x: Tensor, y: Tensor, where: str, name: str = "target") -> None:
-    if x.type.dtype != y.type.dtype:
+    """Halves are computed in float32, so they may meet one."""
+    if dtypes.computed(x.type.dtype) != dtypes.computed(y.type.dtype):
         raise DtypeError(f"{where}: {name} and input have different dtypes", expected=x.type.dtype, got=y.type.dtype)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from graphloss import ops
+from graphloss import dtypes, ops
 from graphloss.errors import ArgumentTypeError, AttrError, DtypeError, ShapeError
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import checks
@@ -146,7 +146,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
             raise ShapeError(
                 f"{where}: the input does not fit", " or ".join(shapes[r] for r in ranks[::-1]), checks.shape_text(x)
             )
-        if x.type.dtype != self.head.weight.type.dtype:
+        if dtypes.computed(x.type.dtype) != dtypes.computed(self.head.weight.type.dtype):
             raise DtypeError(
                 f"{where}: the input is not of the weights' dtype", self.head.weight.type.dtype, x.type.dtype
             )

@@ -102,7 +102,8 @@ def _sample(rows: int, *offsets: Sequence[int]) -> Sample:
 
 
 define(
-    CHECK_OFFSETS, ("rows", "offsets"), _infer, _checked, attrs=(AttrSpec("names", "any"),), variadic=True, ulp=0,
+    CHECK_OFFSETS, ("rows", "offsets"), _infer, _checked, attrs=(AttrSpec("names", "any"),), variadic=True,
+    halves=True, ulp=0,
     vjp=no_gradient, lower=lambda t, o, a: Host(lambda arrays, shapes: (_checked(*arrays, names=a["names"]),)),
     samples=lambda rng: [_sample(5, [0, 2, 2, 5]), _sample(0, [0]), _sample(3, [0, 3], [0, 3]), _sample(0, [0, 0])],
     summary="The offsets of packed sequences, after a check: from 0, never falling, to the number of rows, and the same"
