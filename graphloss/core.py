@@ -44,6 +44,7 @@ class VarDesc:
         INT32: Final = "int32"
         INT64: Final = "int64"
         FP16: Final = "float16"
+        BF16: Final = "bfloat16"
         FP32: Final = "float32"
         FP64: Final = "float64"
         LOD_TENSOR: Final = "lod_tensor"  # what all variables are; `layers.data` takes it as its type

@@ -14,7 +14,7 @@ from graphloss.dygraph.varbase import ParamBase, VarBase
 from graphloss.errors import ArgumentTypeError, ShapeError, UnknownVariable, UnsupportedError
 from graphloss.initializer import Constant, Initializer, Xavier
 from graphloss.ir import unique_name
-from graphloss.ir.tensor import using
+from graphloss.ir.tensor import convert, using
 from graphloss.param_attr import ParamAttr
 
 __all__ = ["Layer"]
@@ -105,8 +105,9 @@ class Layer:
         if not enabled():
             raise UnsupportedError("a Layer keeps eager parameters", hint="make it inside `with dygraph.guard():`")
         first = described.initializer or default_initializer or (Constant(0.0) if is_bias else Xavier())
+        kind = self._dtype if dtype is None else dtypes.canonical(dtype)
         with using(EAGER):
-            value = first.value(tuple(shape), self._dtype if dtype is None else dtypes.canonical(dtype))
+            value = convert(first.value(tuple(shape), kind), kind)
         assert isinstance(value, VarBase)
         return ParamBase(
             value.cell.array,

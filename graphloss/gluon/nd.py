@@ -74,4 +74,5 @@ def zeros_like(data: NDArray) -> Tensor:
 
 def _filled(shape: int | Sequence[int], value: int, dtype: object) -> Tensor:
     with at_once():
-        return ops.fill((shape,) if isinstance(shape, int) else tuple(shape), value, dtypes.canonical(dtype))
+        kind = dtypes.canonical(dtype)
+        return ops.cast(ops.fill((shape,) if isinstance(shape, int) else tuple(shape), value, kind), kind)

@@ -58,7 +58,7 @@ class Parameter:
     def begin(self) -> None:
         """Draws the first value."""
         with at_once(), recording(False):
-            value = self.init.value(self.shape, self.dtype)
+            value = ops.cast(self.init.value(self.shape, self.dtype), self.dtype)
         assert isinstance(value, NDArray)
         value.attach_grad()
         self._value = value

@@ -42,7 +42,8 @@ def uniform(
 ) -> Tensor:
     """Numbers spread evenly over [low, high)."""
     with at_once():
-        return ops.uniform(_shape(shape), dtypes.canonical(dtype), low, high, *_draw())
+        kind = dtypes.canonical(dtype)
+        return ops.cast(ops.uniform(_shape(shape), kind, low, high, *_draw()), kind)
 
 
 def normal(
@@ -50,7 +51,8 @@ def normal(
 ) -> Tensor:
     """Numbers of the normal distribution."""
     with at_once():
-        return ops.normal(_shape(shape), dtypes.canonical(dtype), loc, scale, *_draw())
+        kind = dtypes.canonical(dtype)
+        return ops.cast(ops.normal(_shape(shape), kind, loc, scale, *_draw()), kind)
 
 
 def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from graphloss.errors import ArgumentTypeError, StoredError
 
 Array: TypeAlias = npt.NDArray[Any]
 
+_BFLOAT16: Final = np.dtype("V2")  # the form has no name for that type, so two bytes of any kind are it
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # so that equal arrays give equal files
 _HEADERS: Final = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
@@ -123,6 +124,8 @@ def _read(stream: IO[bytes], size: int, what: str) -> Array:
         if header is None:
             raise ValueError("an unknown version of the form")
         shape, by_columns, dtype = header(stream)
+        if dtype == _BFLOAT16:
+            dtype = np.dtype(dtypes.available("bfloat16"))
         dtypes.canonical(dtype)
         if math.prod(shape) * dtype.itemsize != size - stream.tell():
             raise ValueError(f"a header of shape {shape} and {size} bytes in all")

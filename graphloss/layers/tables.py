@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from graphloss import dtypes, ops
 from graphloss.errors import ArgumentTypeError, AttrError, ShapeError, UnsupportedError
 from graphloss.ir.context import layer as layer_context
-from graphloss.ir.tensor import Tensor, apply, cast
+from graphloss.ir.tensor import Tensor, apply, convert
 from graphloss.ir.variable import Variable
 from graphloss.layers.helper import as_vector, layer_function, make_parameter
 from graphloss.losses import checks
@@ -39,7 +39,7 @@ def range(start: float, end: float, step: float, dtype: object) -> Tensor:
     whole = dtypes.is_int(kind)
     places = ops.iota((count,), 0, "int64" if whole else "float64")
     steps = int(step) if whole else float(step)
-    return cast(places * steps + (int(start) if whole else float(start)), kind)
+    return convert(places * steps + (int(start) if whole else float(start)), kind)
 
 
 @layer_function
@@ -57,7 +57,7 @@ def linspace(start: float, stop: float, num: int, dtype: object = "float32") -> 
     if isinstance(num, bool) or not isinstance(num, int) or num < 1:
         raise AttrError("linspace: num must be a positive integer", got=repr(num))
     share = ops.iota((num,), 0, "float64") / float(max(num - 1, 1))
-    return cast(float(start) * (1.0 - share) + float(stop) * share, dtypes.canonical(dtype))
+    return convert(float(start) * (1.0 - share) + float(stop) * share, dtypes.canonical(dtype))
 
 
 @layer_function
@@ -75,7 +75,7 @@ def eye(
         [[1.0, 0.0], [0.0, 1.0]]
     """
     columns = num_rows if num_columns is None else num_columns
-    one = cast(ops.equal(ops.iota((num_rows, 1), 0), ops.iota((1, columns), 1)), dtypes.canonical(dtype))
+    one = convert(ops.equal(ops.iota((num_rows, 1), 0), ops.iota((1, columns), 1)), dtypes.canonical(dtype))
     return ops.broadcast_to(one, (*batch_shape, num_rows, columns)) if batch_shape else one
 
 

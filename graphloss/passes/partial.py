@@ -6,6 +6,7 @@ them; or
 - a tensor u·s with s a scalar of that kind and u free of it: a gradient that a mean divided. The shard gives u
 unnormalised; u of all
   shards is added (gradients of parameters) or laid end to end (gradients of rows), and s multiplies it at the end.
+A fetch that is rounded to a half is rounded at the end: the shard gives what it is rounded from.
 Anything else, and a sum that depends on another one, is refused with the reason.
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from graphloss import dtypes
 from graphloss.errors import UnsupportedError
 from graphloss.ir import dims, forms
 from graphloss.ir.graph import Graph, Op
@@ -72,7 +74,7 @@ class _Splitter:
             raise UnsupportedError(
                 "a program that writes state has no partial results", hint="fetch the gradients instead"
             )
-        final = {f: self._finish(f) for f in dict.fromkeys(self.graph.fetches)}
+        final = {f: self._finish(self._exact(f)) for f in dict.fromkeys(self.graph.fetches)}
         return Split(self._shard(), self.combine, self._finishing(final))
 
     # --- what each value is: "same", "rows" (axis 0 is the shard's), "final" (a scalar that needs all shards), or why
@@ -169,6 +171,12 @@ class _Splitter:
 
     # --- the two graphs
 
+    def _exact(self, name: str) -> str:
+        """`name`, or what it is rounded from."""
+        op = self.graph.definition.get(name)
+        rounds = op is not None and op.type == "cast" and dtypes.is_half(self.graph.types[name].dtype)
+        return op.inputs[0] if op is not None and rounds else name
+
     def _finish(self, name: str) -> tuple[str, tuple[tuple[str, int], ...]]:
         kind = self.kinds[name]
         if kind.startswith("!"):
@@ -250,13 +258,19 @@ class _Splitter:
         ops = [op for op in self.graph.ops if op.outputs[0] in self.finish]
         fetches: list[str] = []
         for name in self.graph.fetches:
-            value = name
-            for k, (scalar, power) in enumerate(final[name][1]):
+            value, factors = final[name]
+            exact = self.graph.types[value]
+            for k, (scalar, power) in enumerate(factors):
                 for j in range(abs(power)):
                     out = f"{name}.finished.{k}.{j}"
-                    types[out] = self.graph.types[name]
+                    types[out] = exact
                     ops.append(Op("mul" if power > 0 else "div", (value, scalar), (out,)))
                     value = out
+            if types[value].dtype != self.graph.types[name].dtype:
+                out = f"{name}.rounded"
+                types[out] = self.graph.types[name]
+                ops.append(Op("cast", (value,), (out,), (("dtype", types[out].dtype),)))
+                value = out
             fetches.append(value)
         return Graph(self.graph.name, tuple(self.combine), (), tuple(ops), types, tuple(fetches))
 

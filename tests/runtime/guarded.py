@@ -127,6 +127,13 @@ def cases() -> Iterator[tuple[str, Inputs, Formula, list[dict[str, tuple[int, ..
 
         yield f"views {dtype}", inputs, views, [{"a": p, "b": p} for p in pairs]
 
+    for dtype in ("float16", "bfloat16"):
+        for classes in (3, 5, 17, 40):
+            inputs = {"x": ([None, classes], dtype), "y": ([None], "int64")}
+            yield f"CE {classes} {dtype}", inputs, entropy, [{"x": (n, classes), "y": (n,)} for n in SIZES]
+        inputs = {"a": ([None, None], dtype), "b": ([None, None], dtype)}
+        yield f"views {dtype}", inputs, views, [{"a": p, "b": p} for p in pairs]
+
     def rows(w: Any, i: Any) -> tuple[Any, ...]:
         found = ops.gather(w, i)
         return found, ops.reduce_sum(ops.mul(found, found), axis=[1]), gl.gradients([found], [w])[0]
@@ -147,7 +154,7 @@ def cases() -> Iterator[tuple[str, Inputs, Formula, list[dict[str, tuple[int, ..
 def values(rng: np.random.Generator, name: str, shape: tuple[int, ...], dtype: str, limit: int) -> Array:
     if name == "y":
         return rng.integers(0, limit, shape)
-    if dtype.startswith("float"):
+    if "float" in dtype:
         return rng.normal(size=shape).astype(dtype)
     return rng.integers(0, 50, shape).astype(dtype)
 
