@@ -3,7 +3,6 @@
 A file says in `__all__` which of its constructors are public, and this one passes them on.
 """
 
-from graphloss.ir.tensor import cast
 from graphloss.ops import (
     activations,
     algebra,
@@ -61,7 +60,6 @@ from graphloss.ops.structured.viterbi import crf_viterbi
 from graphloss.ops.unary import *
 
 __all__ = [
-    "cast",
     "crf_viterbi",
     "ctc",
     "ctc_beam_search",

@@ -12,12 +12,12 @@ from graphloss.ir import dims, scalar
 from graphloss.ir.dims import Dim, Equations
 from graphloss.ir.forms import Fill, Iota
 from graphloss.ir.opdef import Array, Attrs, AttrSpec, Sample, Types
-from graphloss.ir.tensor import Tensor, apply, cast
+from graphloss.ir.tensor import Tensor, apply, convert
 from graphloss.ir.types import TensorType
 from graphloss.ops import rules
 from graphloss.ops.define import Unary, define, unary
 
-__all__ = ["assign", "fill", "iota", "ones_like", "size", "zeros_like"]
+__all__ = ["assign", "cast", "fill", "iota", "ones_like", "size", "zeros_like"]
 
 
 def _nothing(*_: object) -> tuple[()]:
@@ -138,7 +138,8 @@ def _cast_samples(rng: np.random.Generator) -> list[Sample]:
 
 def _cast_vjp(x: Tensor, out: Tensor, g: Tensor, attrs: Attrs) -> Tensor | None:
     # that of a half stays a float32: it is rounded once, at the end
-    return cast(g, x.type.dtype) if dtypes.is_float(x.type.dtype) and dtypes.is_float(attrs["dtype"]) else None
+    numbers = dtypes.is_float(x.type.dtype) and dtypes.is_float(attrs["dtype"])
+    return convert(g, dtypes.computed(x.type.dtype)) if numbers else None
 
 
 unary(
@@ -146,6 +147,12 @@ unary(
     infer=lambda types, attrs, equations: (types[0].with_dtype(attrs["dtype"]),), samples=_cast_samples,
     summary="Another element type: floats to integers towards 0, numbers to bool as x != 0, to halves by rounding.",
 )  # fmt: skip
+
+
+def cast(x: Tensor, dtype: object) -> Tensor:
+    """x with another element type; itself if it has that one. Floats become integers towards 0, numbers x != 0 as bool,
+    and what a half does not hold is rounded to the nearest, of two to the even one."""
+    return convert(x, dtypes.canonical(dtype))
 
 
 def fill(shape: Sequence[Dim], value: float | int | bool, dtype: str = "float32") -> Tensor:
