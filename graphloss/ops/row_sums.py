@@ -8,8 +8,9 @@ from typing import Final
 from graphloss import dtypes
 from graphloss.ir import dims
 from graphloss.ir.dims import Dim
+from graphloss.ir.forms import Loops
 from graphloss.ir.loop_builder import Handle, NestBuilder
-from graphloss.ir.loops import Nest, Size, Use, cast, equal, minimum, select
+from graphloss.ir.loops import Nest, Operand, Size, Use, cast, equal, minimum, select
 
 # Parts of the result that threads may take; each reads the whole index, so that few updates are one part.
 PARTS: Final = 4
@@ -20,6 +21,22 @@ def parts(updates: Dim) -> Dim:
     """Into how many parts the sums of so many elements are cut: 1 to PARTS."""
     several = dims.floordiv(updates, _UPDATES)
     return dims.sub(dims.add(several, 1), dims.maximum(dims.sub(several, PARTS - 1), 0))
+
+
+def scatter_add(dtype: str, index_dtype: str, sizes: tuple[Dim, Dim, Dim]) -> Loops:
+    """The nest for `sizes` (K, N, D): rows, updates, elements of a row."""
+    K, N, D = sizes
+    if D == 1:
+        return Loops(sums_of_numbers(dtype, index_dtype), (K, N))
+    return Loops(sums_of_rows(dtype, index_dtype), (*sizes, parts(dims.mul(N, D))))
+
+
+def index_add(dtype: str, index_dtype: str, sizes: tuple[Dim, Dim, Dim]) -> Loops:
+    """The nest for `sizes` (K, N, D): rows, updates, elements of a row."""
+    K, N, D = sizes
+    if D == 1:
+        return Loops(add_to_numbers(dtype, index_dtype), (K, N))
+    return Loops(add_to_rows(dtype, index_dtype), (*sizes, parts(dims.mul(N, D))))
 
 
 @cache
@@ -63,30 +80,74 @@ def sums_of_rows(dtype: str, index_dtype: str) -> Nest:
 
 
 @cache
+def sums_of_numbers(dtype: str, index_dtype: str) -> Nest:
+    """`sums_of_rows` of rows of one number, without sorting: it is added where it belongs as it comes."""
+    b = NestBuilder("scatter_add")
+    K, N = b.sizes("K", "N")
+    index, updates = b.input("index", index_dtype, (N,)), b.input("updates", dtype, (N,))
+    out = b.output("out", dtype, (K,))
+    held = "float64" if dtypes.is_float(dtype) else dtype
+    sums = b.scratch("sums", held, (K + 1,))  # what has no place is added behind the last one
+    with b.parallel("part", b.number(1, "int64")):
+        with b.vector("k", 0, K) as k:
+            sums[k] = 0
+        with b.loop("i", 0, N) as i:
+            row = _checked(b, index, i, K, K)
+            sums[row] = sums[row] + cast(updates[i], held)
+        with b.vector("k", 0, K) as k:
+            out[k] = cast(sums[k], dtype)
+    return b.nest()
+
+
+@cache
 def add_to_rows(dtype: str, index_dtype: str) -> Nest:
     """x (K, D) with updates (N, D) added to the rows that index (N) names, one after the other.
 
-    The time is that of the updates, whatever K. Nothing is changed if an index is out of range.
+    The time is that of the updates, whatever K. Each of P parts has rows of its own and reads the whole index. Nothing
+    is changed if an index is out of range.
     """
     b = NestBuilder("index_add")
-    K, N, D = b.sizes("K", "N", "D")
+    K, N, D, P = b.sizes("K", "N", "D", "P")
     x = b.update("x", dtype, (K, D))
     index, updates = b.input("index", index_dtype, (N,)), b.input("updates", dtype, (N, D))
     kept = b.scratch("kept", "int64", (N,))
-    with b.parallel("part", b.number(PARTS, "int64")) as part:
-        safe = b.var("safe", N)
-        with b.loop("i", 0, N) as i:
-            kept[i] = _checked(b, index, i, K)
-            b.assign(safe, select(kept[i] >= 0, safe, 0))
+    with b.parallel("part", P) as part:
+        safe = _all_checked(b, index, kept, N, K)
         with b.loop("i", 0, safe) as i:
             row = b.let("row", kept[i])
-            with b.vector("d", 0, select(equal(row % PARTS, part), D, 0)) as d:
+            with b.vector("d", 0, select(equal(row % P, part), D, 0)) as d:
                 x[row, d] = x[row, d] + updates[i, d]
     return b.nest()
 
 
-def _checked(b: NestBuilder, index: Handle, i: Use, limit: Size) -> Use:
-    """index[i] as int64, or -1 and an error of the run."""
+@cache
+def add_to_numbers(dtype: str, index_dtype: str) -> Nest:
+    """`add_to_rows` of rows of one number."""
+    b = NestBuilder("index_add")
+    K, N = b.sizes("K", "N")
+    x = b.update("x", dtype, (K,))
+    index, updates = b.input("index", index_dtype, (N,)), b.input("updates", dtype, (N,))
+    kept = b.scratch("kept", "int64", (N,))
+    with b.parallel("part", b.number(1, "int64")):
+        safe = _all_checked(b, index, kept, N, K)
+        with b.loop("i", 0, safe) as i:
+            row = b.let("row", kept[i])
+            x[row] = x[row] + updates[i]
+    return b.nest()
+
+
+def _all_checked(b: NestBuilder, index: Handle, kept: Handle, count: Size, limit: Size) -> Use:
+    """Leaves the index in `kept`; how many updates to add: all of them, or none if one is out of range."""
+    safe = b.var("safe", count)
+    with b.loop("i", 0, count) as i:
+        row = _checked(b, index, i, limit)
+        kept[i] = row
+        b.assign(safe, select(row >= 0, safe, 0))
+    return safe
+
+
+def _checked(b: NestBuilder, index: Handle, i: Use, limit: Size, other: Operand = -1) -> Use:
+    """index[i] as int64, or `other` and an error of the run."""
     value = b.let("value", cast(index[i], "int64"))
     ok = (value >= 0) & (value < limit)
-    return b.check("k", index, i, ok, f"an index in [0, {{{limit.name}}})", value=value, other=-1)
+    return b.check("k", index, i, ok, f"an index in [0, {{{limit.name}}})", value=value, other=other)

@@ -10,14 +10,13 @@ from graphloss import ops
 from graphloss.errors import DtypeError, ShapeError
 from graphloss.ir import dims
 from graphloss.ir.dims import Dim, Equations
-from graphloss.ir.forms import Host, Loops
+from graphloss.ir.forms import Host
 from graphloss.ir.opdef import Array, Attrs, AttrSpec, Sample, Types
 from graphloss.ir.tensor import Tensor, apply
 from graphloss.ir.types import TensorType
-from graphloss.ops import rules
+from graphloss.ops import row_sums, rules
 from graphloss.ops.define import define, no_gradient
 from graphloss.ops.index import check
-from graphloss.ops.row_sums import add_to_rows, parts, sums_of_rows
 
 
 def _scatter_infer(types: Types, attrs: Attrs, equations: Equations) -> tuple[TensorType, ...]:
@@ -48,9 +47,7 @@ def _scatter_vjp(
 define(
     "scatter_add", ("index", "updates"), _scatter_infer, _scatter, attrs=(AttrSpec("shape", "shape"),), linear=True,
     ulp=1,
-    lower=lambda t, o, a: Loops(
-        sums_of_rows(t[1].dtype, t[0].dtype), (*_sizes(o[0].shape, t[0].shape), parts(t[1].size))
-    ),
+    lower=lambda t, o, a: row_sums.scatter_add(t[1].dtype, t[0].dtype, _sizes(o[0].shape, t[0].shape)),
     vjp=_scatter_vjp,
     samples=lambda rng: [
         Sample((np.array([4, 0, 4, 2]), rng.normal(size=(4, 3))), {"shape": (5, 3)}),
@@ -94,7 +91,7 @@ def _add_vjp(
 
 define(
     "index_add", ("x", "index", "updates"), _add_infer, _add, linear=True, ulp=1, vjp=_add_vjp,
-    lower=lambda t, o, a: Loops(add_to_rows(t[0].dtype, t[1].dtype), _sizes(t[0].shape, t[1].shape)),
+    lower=lambda t, o, a: row_sums.index_add(t[0].dtype, t[1].dtype, _sizes(t[0].shape, t[1].shape)),
     samples=lambda rng: [
         Sample((rng.normal(size=(5, 3)), np.array([4, 0, 4, 2]), rng.normal(size=(4, 3)))),
         Sample((rng.normal(size=5), rng.integers(0, 5, (2, 3)), rng.normal(size=(2, 3)))),

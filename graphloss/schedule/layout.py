@@ -45,8 +45,15 @@ class Layout:
         return tuple(access.get(axis[-1], 0) for axis in self.axes)
 
 
-def choose(atoms: frozenset[int], frame: Frame | None, accesses: Sequence[Strides], sizes: Sequence[Dim]) -> Layout:
-    """Axes for a kernel over `atoms`; accesses come with stores first."""
+def choose(
+    atoms: frozenset[int], frame: Frame | None, accesses: Sequence[Strides], sizes: Sequence[Dim],
+    indexed: Sequence[Strides] = (),
+) -> Layout:  # fmt: skip
+    """Axes for a kernel over `atoms`; accesses come with stores first, `indexed` are those of what an index names.
+
+    There is no inner axis where an index names whole rows and nothing else varies along the row and that axis: lanes
+    along the row read these rows as they lie, lanes along the inner axis would gather each element.
+    """
     order = _order(atoms, accesses)
     table = {a: sizes[a] for a in order}
     if not order:
@@ -62,6 +69,10 @@ def choose(atoms: frozenset[int], frame: Frame | None, accesses: Sequence[Stride
     if len(rows) != 1:
         raise RowSplit
     inner = _merge([after], accesses, sizes) if after else []
+    if inner and any(access.get(row[-1]) == 1 for access in indexed):
+        both = [access for access in accesses if frame.row & set(access) and access.get(inner[-1][-1], 0) != 0]
+        if not both:
+            return Layout((*_merge([before], accesses, sizes), *inner), rows[0], None, table)
     outer = _merge([before], accesses, sizes) + inner[:-1]
     return Layout(tuple(outer), rows[0], inner[-1] if inner else None, table)
 

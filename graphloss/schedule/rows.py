@@ -111,7 +111,8 @@ class KernelBuilder:
         atoms = g.frame.atoms if g.frame is not None else frozenset()
         for access in (*stores, *loads):
             atoms |= frozenset(access)
-        return layout.choose(atoms, g.frame, [*stores, *loads], self.atoms.sizes)
+        indexed = [self.atoms.strides(v.strides) for v in values if isinstance(v, Read) and v.index_stride is not None]
+        return layout.choose(atoms, g.frame, [*stores, *loads], self.atoms.sizes, indexed)
 
     def _tile(self, outer: tuple[Dim, ...], row: Dim | None, inner: Dim | None) -> str:
         if inner is not None:
