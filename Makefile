@@ -47,7 +47,7 @@ examples: $(VENV)/.extra-demo
 docs: $(VENV)/.extra-docs
 	$(BIN)/mkdocs build --quiet --strict --config-file .ci/mkdocs.yml
 
-bench: $(VENV)/.extra-peers
+bench: $(VENV)/.extra-bench
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:

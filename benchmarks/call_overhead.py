@@ -3,7 +3,8 @@
     python -m benchmarks.call_overhead [--seconds 5] [--json FILE]
 
 A call of graphloss checks every feed, allocates the results, runs three kernels and looks whether a label was out of
-range. PyTorch eager builds its tape and walks it.
+range. PyTorch eager builds its tape and walks it; torch.compile checks its guards. numba makes a new gradient, and
+calls a function that believes every label.
 """
 
 from __future__ import annotations
@@ -14,12 +15,10 @@ from benchmarks.measure import in_turn, medians, one_thread, parser, seconds_of,
 
 one_thread()
 
-import torch  # noqa: E402
-
-import graphloss as gl  # noqa: E402
-from benchmarks.cases import Case, check, with_numpy  # noqa: E402
-from benchmarks.losses import compiled  # noqa: E402
-from benchmarks.torch_worker import runner  # noqa: E402
+from benchmarks import compiled  # noqa: E402
+from benchmarks.cases import Case, check  # noqa: E402
+from benchmarks.peers import numpy_arrays  # noqa: E402
+from benchmarks.peers.worker import workers  # noqa: E402
 
 CASE = Case("cross entropy (32, 10)", "cross_entropy", (32, 10))
 LIMIT = 10e-6
@@ -29,20 +28,21 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--seconds", type=float, default=5.0, help="time for all together")
     arguments = options.parse_args()
-    torch.set_num_threads(1)
-    gl.set_num_threads(1)
     x, y = CASE.inputs()
-    eager = runner(CASE, x, y)
-    loss, gradient = eager()
-    runs = {"graphloss": compiled(CASE, x, y), "NumPy": with_numpy(CASE, x, y)}
-    check(CASE, x, y, (loss.detach().numpy(), gradient.numpy()), "PyTorch")
-    for who, run in runs.items():
+    contestants = {}
+    for who, module in (("graphloss", compiled), ("NumPy", numpy_arrays)):
+        run = module.runner(CASE, x, y)
         check(CASE, x, y, run(), who)
-    runs["PyTorch"] = eager
-    taken = in_turn({who: partial(seconds_of, run) for who, run in runs.items()}, arguments.seconds)
-    middle = medians(taken)
+        contestants[who] = partial(seconds_of, run)
+    peers = workers(("PyTorch, pages kept", "numba, buffer given"))
+    for who, worker in peers.items():
+        worker.first(CASE)
+        contestants[who] = partial(worker.time, CASE)
+    taken = in_turn(contestants, arguments.seconds)
+    for worker in peers.values():
+        worker.close()
     rows = []
-    for who, seconds in middle.items():
+    for who, seconds in medians(taken).items():
         target = (shown(LIMIT), verdict(seconds, LIMIT)) if who == "graphloss" else ("", "")
         rows.append((who, shown(seconds), shown(min(taken[who])), *target))
     print(table((CASE.name, "median", "least", "at most", "reached"), rows))
