@@ -40,23 +40,22 @@ class RowChunks:
         self.ranges = [(a, min(a + self.size, rows)) for a in range(0, max(rows, 1), self.size)]
         self.size = min(self.size, rows)
         self._whole = self.size == rows  # nothing is cut
-        self._grains = {name: dims.evaluate(grain, env) for name, grain in region.folds.items()}
+        self._grain = dims.evaluate(region.grain, env)
         self._shifted: list[tuple[int, int, int, int]] = []  # word, address, stride, rows per stride
         self._folds: list[_Fold] = []
 
     def shape(self, buffer: str, whole: tuple[int, ...]) -> tuple[int, ...]:
         """What there is of a buffer of the region: the rows at hand, or a sum and what is added to it at a time."""
-        if buffer in self._grains:
-            return (1 + -(-self.size // self._grains[buffer]), *whole[1:])
+        if buffer in self.region.folds:
+            return (1 + -(-self.size // self._grain), *whole[1:])
         return (self.size, *whole[1:])
 
     def place(self, buffer: str, word: int, array: Array) -> None:
         """Word `word` of the table holds the address of a buffer, of which `array` is what there is."""
         start, stride = address(array), array.strides[0]
-        if buffer in self._grains:
-            grain = self._grains[buffer]
-            self._shifted.append((word, start + stride, stride, grain))
-            self._folds.append(_Fold(word, start, array[0], list(array[1:]), grain))
+        if buffer in self.region.folds:
+            self._shifted.append((word, start + stride, stride, self._grain))
+            self._folds.append(_Fold(word, start, array[0], list(array[1:])))
         else:
             self._shifted.append((word, start, stride, 1))
 
@@ -84,7 +83,7 @@ class RowChunks:
                         step(argument, begin, end)
                         check()
                 for fold in self._folds:
-                    fold.add(begin, end)
+                    fold.add(-(-(end - begin) // self._grain), first=begin == 0)
         for fold in self._folds:
             words[fold.word] = fold.start
 
@@ -111,12 +110,11 @@ class _Fold:
     start: int
     total: Array
     parts: list[Array]
-    grain: int
 
-    def add(self, begin: int, end: int) -> None:
-        if begin == 0:
+    def add(self, n: int, *, first: bool) -> None:
+        if first:
             self.total.fill(0)
-        for part in self.parts[: -(-(end - begin) // self.grain)]:
+        for part in self.parts[:n]:
             np.add(self.total, part, out=self.total)
 
 

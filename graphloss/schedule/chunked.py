@@ -8,8 +8,7 @@ Kernels keep their chunks, and with them their partial results: how many rows ru
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from math import lcm
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from graphloss import dtypes
@@ -19,7 +18,7 @@ from graphloss.ir.forms import Cut
 from graphloss.schedule.in_place import overwrites
 from graphloss.schedule.kernel import Buffer, Column, IndexedLoad, Keep, Kernel, Load, Store, Total
 from graphloss.schedule.nest import Native, NestKernel
-from graphloss.schedule.row_walks import Walk, refitted, walk
+from graphloss.schedule.row_walks import Walk, refitted, rows_in_chunks, walk
 from graphloss.schedule.values import HostCall
 
 Step: TypeAlias = Native | HostCall
@@ -36,8 +35,8 @@ class Region:
 
     `local` are buffers that only these steps use, of which the rows at hand need to exist: name -> slot; buffers of one
     slot may lie in the same memory. `slots` are bytes per row, `sums` bytes of the outputs that pieces add up to,
-    `cuts` by step number. `folds` are partial sums of columns, of which those of the rows at hand exist, and their sum:
-    name -> rows that each covers.
+    `cuts` by step number. Kernels have chunks of `grain` rows. `folds` are buffers of a partial sum of columns per
+    chunk, of which those of the rows at hand exist, and their sum.
     """
 
     begin: int
@@ -46,36 +45,31 @@ class Region:
     local: Mapping[str, int]
     slots: tuple[Dim, ...]
     sums: tuple[Dim, ...]
-    grains: tuple[Dim, ...]
+    grain: Dim
     cuts: Mapping[int, Cut]
-    folds: Mapping[str, Dim] = field(default_factory=dict)
+    folds: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         """What it is; in figures where no size is open."""
-        sizes = (self.rows, *self.slots, *self.sums, *self.grains)
+        sizes = (self.rows, *self.slots, *self.sums, self.grain)
         chunk = "" if any(map(d.symbols, sizes)) else f" of {self.chunk({})}"
         row = sum_of(self.slots)
         return f"{self.end - self.begin} steps in row chunks{chunk}, {self.rows} rows, {row} B per row between them"
 
     def chunk(self, env: Mapping[str, int], forced: int | None = None) -> int:
-        """Rows per chunk, a function of the sizes only: a multiple of what kernels ask for, chunks of about one size.
+        """Rows per chunk, a function of the sizes only: a multiple of the grain, chunks of about one size.
 
         `forced` rows are rounded up to such a multiple.
         """
         rows = d.evaluate(self.rows, env)
-        grain = lcm(1, *(d.evaluate(g, env) for g in self.grains))
+        grain = d.evaluate(self.grain, env)
         if forced is not None:
             return _up(forced, grain)
         row = max(1, sum(d.evaluate(n, env) for n in self.slots))
         budget = max(BUDGET, sum(d.evaluate(n, env) for n in self.sums) // SHARE)
-        if grain % _ROWS:
-            grain = lcm(grain, _ROWS)
         most = max(budget // row // grain, 1) * grain
         chunks = max(1, -(-rows // most))
         return _up(max(-(-rows // chunks), 1), grain)
-
-
-_ROWS: Final = 16  # products of so many rows lose nothing at their edges
 
 
 def _up(n: int, multiple: int) -> int:
@@ -165,27 +159,33 @@ class _Finder:
             return None
         cuts = {i: c for i, c in enumerate(part.cuts) if c is not None}
         sums = [writes(part.inside[i])[0] for i, c in cuts.items() if c.output is None]
-        walks = self._settle(part, rows)
+        grain, folds = self._settle(part, rows, local)
         region = Region(
-            0, len(part.inside), rows, slot_of, tuple(slots), tuple(self._bytes(b, 0) for b in sums),
-            tuple(dict.fromkeys(w.grain for w in walks)), cuts, {b: w.grain for w in walks for b in sorted(w.folded)},
-        )  # fmt: skip
+            0, len(part.inside), rows, slot_of, tuple(slots), tuple(self._bytes(b, 0) for b in sums), grain, cuts, folds
+        )
         return part, region
 
-    def _settle(self, part: _Partition, rows: Dim) -> list[Walk]:
-        """Kernels in the region as the walks they are there, what finishes them behind it."""
-        walks = [w for s in part.inside if isinstance(s, Kernel) and (w := self._walk(s, rows)) is not None]
-        made = iter(walks)
-        part.inside = [next(made).kernel if isinstance(s, Kernel) else s for s in part.inside]
-        partials = {name: b for w in walks for name, b in w.partials.items()}
+    def _settle(self, part: _Partition, rows: Dim, local: set[str]) -> tuple[Dim, frozenset[str]]:
+        """Kernels in the region as they walk there, what finishes them behind it."""
+        walks = {id(s): w for s in part.inside if isinstance(s, Kernel) and (w := self._walk(s, rows)) is not None}
+        widest: Dim = 1
+        for b in sorted(local):
+            n = d.product(self.buffers[b].shape[1:])
+            widest = n if widest == 1 or n == widest else d.maximum(widest, n)
+        grain = rows_in_chunks(tuple(walks.values()), widest)
+        partials: dict[str, Buffer] = {}
+        for i, step in enumerate(part.inside):
+            if id(step) in walks:
+                part.inside[i], made = walks[id(step)].in_chunks(grain)
+                partials.update(made)
         self.buffers.update(partials)
         part.after = [
-            *(k for w in walks for k in w.finish),
+            *(k for w in walks.values() for k in w.finish),
             *(refitted(s, partials) if isinstance(s, Kernel) else s for s in part.after),
         ]
         for step in part.after:
             self._enter(step)
-        return walks
+        return grain, frozenset().union(*(w.columns for w in walks.values()))
 
     def _walk(self, kernel: Kernel, rows: Dim) -> Walk | None:
         key = (id(kernel), rows)

@@ -11,9 +11,10 @@ def overwrites(kernel: Kernel, written: str, read: str) -> bool:
     wrote to its place.
 
     That is so if all writes go through one access, the reads that come in the same pass go through the same one and
-    stand before the write, and no read comes in a later pass.
+    stand before the write, and no read comes in a later pass. Where a row is cut into lanes or chunks, each of which
+    goes through all passes, no read may leave its own.
     """
-    if kernel.tile != Tile.ROWS or kernel.split_row:
+    if kernel.tile == Tile.LANES_ARE_ROWS:
         return False
     sizes = {b.name: b.dtype for b in kernel.buffers}
     if sizes[written] != sizes[read]:
@@ -34,12 +35,26 @@ def overwrites(kernel: Kernel, written: str, read: str) -> bool:
         action = node.action
         if not isinstance(action, (Load, IndexedLoad)) or action.access.buffer != read:
             continue
-        if not node.at or node.at[-1] > first:
+        if not node.at or node.at[-1] > first or not _stays(kernel, action, places):
             return False
         # row-level nodes come before the loop of their pass
         if node.level is not Level.ROW and node.at[-1] == first and not _same(action, places, i < position):
             return False
     return True
+
+
+def _stays(kernel: Kernel, action: Load | IndexedLoad, places: set[tuple[Dim, tuple[Dim, ...]]]) -> bool:
+    """Whether a read stays in the lane, or the chunk of elements, that the write at the same position is in."""
+    if kernel.split_row:
+        return _same(action, places, before=True)
+    if kernel.tile != Tile.COLUMNS:
+        return True
+    ((offset, strides),) = places
+    row = kernel.row_axis
+    across = [s for axis, s in enumerate(strides) if axis != row]
+    if action.access.offset != offset or [s for axis, s in enumerate(action.access.strides) if axis != row] != across:
+        return False
+    return isinstance(action, Load) or action.stride == strides[row]
 
 
 def _same(action: Load | IndexedLoad, places: set[tuple[Dim, tuple[Dim, ...]]], before: bool) -> bool:

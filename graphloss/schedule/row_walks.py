@@ -8,7 +8,7 @@ walks by rows and leaves partial sums, and a second that adds up these.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -37,28 +37,39 @@ from graphloss.schedule.kernel import (
 )
 from graphloss.schedule.rows import rows_per_chunk
 
-# Rows that one partial sum per column covers at least: beside so many rows it is small.
+# Rows of a chunk at least; and where chunks leave a row of partial sums each, which is small beside so many rows.
+ROWS: Final = 16
 COLUMN_ROWS: Final = 64
 
 
 @dataclass(frozen=True)
 class Walk:
-    """`kernel` walks by rows, `per_row` positions each.
-
-    `partials` are buffers of one element, or row, per chunk of the kernel. Those in `folded` hold sums of columns: they
-    exist for the rows at hand and are added up in the order of the chunks. `finish` runs after it.
-    """
+    """`kernel` walks by rows, `per_row` positions each; `finish` runs after it."""
 
     kernel: Kernel
     per_row: Dim
-    partials: Mapping[str, Buffer]
-    folded: frozenset[str] = frozenset()
     finish: tuple[Kernel, ...] = ()
 
     @property
-    def grain(self) -> Dim:
-        """Rows per chunk."""
-        return d.floordiv(self.kernel.grain, self.per_row)
+    def columns(self) -> frozenset[str]:
+        """Buffers of partial sums of columns, all of which can be added up chunk by chunk."""
+        found = [n.action for n in self.kernel.nodes if isinstance(n.action, Column)]
+        return frozenset(c.access.buffer for c in found if all(x.kind == "sum" for x in found))
+
+    def in_chunks(self, rows: Dim) -> tuple[Kernel, dict[str, Buffer]]:
+        """The kernel in chunks of so many rows, and its partial results: one for each chunk, but one alone of columns,
+        to which those of the rows at hand are added."""
+        kernel, grain = self.kernel, d.mul(rows, self.per_row)
+        cut = kernel.axes[:1] if kernel.split_row else kernel.outer
+        chunks = d.floordiv(d.add(d.product(cut), d.sub(grain, 1)), grain)
+        made = {n.action.access.buffer for n in kernel.nodes if isinstance(n.action, (Total, Column))}
+        partials = {
+            b.name: replace(b, shape=(1 if b.name in self.columns else chunks, *b.shape[1:]))
+            for b in kernel.buffers
+            if b.name in made
+        }
+        buffers = tuple(partials.get(b.name, b) for b in kernel.buffers)
+        return replace(kernel, grain=grain, buffers=buffers), partials
 
     def in_row(self, action: Load | IndexedLoad | Store | Keep, row: Dim) -> bool:
         """Whether at row r of the kernel all elements of the access lie in row r of a buffer of `row` elements each."""
@@ -96,37 +107,18 @@ def walk(kernel: Kernel, rows: Dim) -> Walk | None:
     inside = d.exact_div(axes[0], rows) if axes and axes[0] is not None else None
     if inside is None:
         return None
-    per_row = d.product((inside, *(n for n in axes[1:] if n is not None)))
-    return _regrained(kernel, per_row)
+    return Walk(kernel, d.product((inside, *(n for n in axes[1:] if n is not None))))
+
+
+def rows_in_chunks(walks: Sequence[Walk], widest: Dim) -> Dim:
+    """How many rows are a chunk for all of these alike, where the widest rows between them have so many elements."""
+    least = COLUMN_ROWS if any(w.columns for w in walks) else ROWS
+    return d.maximum(rows_per_chunk(widest), least)
 
 
 def _inside(kernel: Kernel, per_row: Dim) -> Dim | None:
     """How many positions of the first axis make a row."""
     return per_row if kernel.split_row else d.exact_div(per_row, d.product(kernel.outer[1:]))
-
-
-def _regrained(kernel: Kernel, per_row: Dim) -> Walk:
-    """The same kernel in chunks of whole rows, and its partial results with it."""
-    columns = [n.action for n in kernel.nodes if isinstance(n.action, Column)]
-    folded = frozenset(c.access.buffer for c in columns) if all(c.kind == "sum" for c in columns) else frozenset()
-    cut = 1 if kernel.split_row else len(kernel.outer)
-    width = d.mul(per_row, d.product(kernel.axes[cut:]))
-    grain = kernel.grain
-    if folded and kernel.tile == Tile.ROWS:
-        grain = d.mul(d.maximum(rows_per_chunk(width), COLUMN_ROWS), per_row)
-    elif per_row != 1:
-        grain = d.mul(rows_per_chunk(width), per_row)
-    if grain == kernel.grain and not folded:
-        return Walk(kernel, per_row, {})
-    chunks = d.floordiv(d.add(d.product(kernel.axes[:cut]), d.sub(grain, 1)), grain)
-    made = {n.action.access.buffer for n in kernel.nodes if isinstance(n.action, (Total, Column))}
-    partials = {
-        b.name: replace(b, shape=(1 if b.name in folded else chunks, *b.shape[1:]))
-        for b in kernel.buffers
-        if b.name in made
-    }
-    buffers = tuple(partials.get(b.name, b) for b in kernel.buffers)
-    return Walk(replace(kernel, grain=grain, buffers=buffers), per_row, partials, folded)
 
 
 def refitted(kernel: Kernel, partials: Mapping[str, Buffer]) -> Kernel:
@@ -158,8 +150,7 @@ def _split(kernel: Kernel, rows: Dim) -> Walk | None:
     first, last = _first(kernel, parts), _last(kernel, parts)
     if first is None or last is None:
         return None
-    made = _regrained(first, 1)
-    return replace(made, finish=(last,))
+    return Walk(first, 1, (last,))
 
 
 def _first(kernel: Kernel, parts: list[Buffer]) -> Kernel | None:

@@ -20,11 +20,11 @@ from graphloss.options import CompileOptions
 from graphloss.passes.pipelines import lower_only
 from graphloss.runtime.compile import compile_graph
 from graphloss.runtime.compiled import Compiled
-from graphloss.schedule import rows
+from graphloss.schedule import row_walks, rows
 
 Array = npt.NDArray[Any]
 N, C, D = 11, 40, 4  # wide enough for kernels whose chunks are single rows
-PROGRAMS = 40
+PROGRAMS = 50
 
 
 def wide(rng: np.random.Generator, x: Tensor, y: Tensor, scores: Tensor) -> Callable[[Tensor], Tensor]:
@@ -42,6 +42,9 @@ def wide(rng: np.random.Generator, x: Tensor, y: Tensor, scores: Tensor) -> Call
         lambda z: ops.gather(z, ops.iota([z.type.shape[0]], 0, "int64")),
         lambda z: z / (1 + ops.reduce_sum(ops.square(z))),
         lambda z: ops.where(z > 0.1, z, scores),
+        lambda z: ops.square(z) * z + ops.reduce_sum(z, 0, keepdims=True),
+        lambda z: ops.reshape(ops.softmax(ops.reshape(z, (z.type.shape[0], 8, 5)), 1), z.type.shape),
+        lambda z: ops.reshape(ops.softmax(ops.reshape(z, (z.type.shape[0], 8, 5)), 2), z.type.shape),
         lambda z: z + ops.reduce_sum(ops.matmul(x, x, transpose_y=True), 1, keepdims=True),
     ]
     return steps[int(rng.integers(len(steps)))]
@@ -52,16 +55,23 @@ def program(seed: int) -> tuple[Program, list[Tensor]]:
     main = Program()
     with program_guard(main):
         x, w, v = data("x", [None, D], "float64"), data("w", [C, D], "float64"), data("v", [D, C], "float64")
-        y, scores = data("y", [None], "int64"), data("s", [None, C], "float64")
+        y, scores, bias = data("y", [None], "int64"), data("s", [None, C], "float64"), data("b", [C], "float64")
         first = ops.matmul(x, w, transpose_y=True) if rng.random() < 0.5 else ops.matmul(x, v)
         pool = [first, ops.matmul(ops.tanh(x), v)]
         for _ in range(int(rng.integers(1, 5))):
             z = pool[int(rng.integers(len(pool)))]
             pool.append(wide(rng, x, y, scores)(z))
-        z = pool[-1] + pool[int(rng.integers(len(pool)))]
-        each = ops.reduce_sum(ops.softmax(z, 1) * pool[0], 1) if rng.random() < 0.5 else ops.logsumexp(z, 1)
+        z = pool[-1] + pool[int(rng.integers(len(pool)))] + bias
+        rows = ops.reshape(z, (z.type.shape[0], 8, 5))
+        each = (
+            lambda: ops.reduce_sum(ops.softmax(z, 1) * pool[0], 1),
+            lambda: ops.logsumexp(z, 1),
+            lambda: ops.square(z - scores),
+            lambda: ops.logsumexp(rows, 1) + ops.unsqueeze(ops.pick(z, y), 1),
+            lambda: ops.log_softmax(rows, 1) * ops.reshape(scores, (x.type.shape[0], 8, 5)),
+        )[int(rng.integers(5))]()
         loss = ops.reduce_mean(each)
-        wanted = [g for g in gradients([loss], [x, w, v]) if g is not None]
+        wanted = [g for g in gradients([loss], [x, w, v, bias]) if g is not None]
         extra = [pool[int(rng.integers(len(pool)))]] if rng.random() < 0.3 else []
     return main, [loss, *wanted, *extra]
 
@@ -69,12 +79,14 @@ def program(seed: int) -> tuple[Program, list[Tensor]]:
 @pytest.mark.parametrize("first", range(0, PROGRAMS, 10))
 def test_chunks_of_rows(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "CHUNK", 8)
-    regions = 0
+    monkeypatch.setattr(row_walks, "ROWS", 1)
+    monkeypatch.setattr(row_walks, "COLUMN_ROWS", 2)
+    regions = folds = 0
     for seed in range(first, first + 10):
         main, fetches = program(seed)
         graph = main.snapshot([f.name for f in fetches])  # type: ignore[attr-defined]
         rng = np.random.default_rng(1000 + seed)
-        shapes = {"x": (N, D), "w": (C, D), "v": (D, C), "s": (N, C)}
+        shapes = {"x": (N, D), "w": (C, D), "v": (D, C), "s": (N, C), "b": (C,)}
         feeds: dict[str, Array] = {n: rng.normal(size=s) for n, s in shapes.items()}
         feeds["y"] = rng.integers(0, C, N)
         plain = lower_only(graph)
@@ -82,7 +94,8 @@ def test_chunks_of_rows(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
         options = CompileOptions(row_chunk=int(rng.integers(1, 3)), cache=False, threads=1 + seed % 2)
         unit = Compiled(compile_graph(graph, options), options)
         regions += len(unit.code.plan.regions)
+        folds += sum(len(r.folds) for r in unit.code.plan.regions)
         got = dict(zip(unit.code.plan.results, unit.run([feeds[n] for n in unit.inputs]), strict=True))
         for name, final, whole in zip(graph.fetches, unit.code.graph.fetches, plain.fetches, strict=True):
             np.testing.assert_allclose(got[final], want[whole], rtol=1e-9, atol=1e-11, err_msg=f"seed {seed}, {name}")
-    assert regions
+    assert regions and folds

@@ -30,8 +30,12 @@ def buffers(**dtypes: str) -> dict[str, Buffer]:
 
 def found(*steps: Step, results: Sequence[str] = ("dw", "each")) -> list[Region]:
     order, all_ = regions(steps, buffers(), set(results))
-    assert sorted(map(id, order)) == sorted(map(id, steps))
+    assert sorted(map(named, order)) == sorted(map(named, steps))
     return all_
+
+
+def named(step: Step) -> str:
+    return step.outputs[0] if isinstance(step, HostCall) else step.name
 
 
 def exponential(load: Callable[[Build], int], outer: dims.Dim = N, write: bool = True) -> Kernel:
@@ -131,7 +135,77 @@ def test_steps_between_move_out_of_the_region() -> None:
     b.store("p", R, [1], b.reduce("sum", 0, b.load("each", E, [0])), (0,))
     finish, kernel = b.kernel("finish"), exponential(own_row)
     order, (region,) = regions((PRODUCT, kernel, finish, GRADIENT), buffers(), {"dw", "p"})
-    assert order == [PRODUCT, kernel, GRADIENT, finish] and region.end == 3
+    assert [*map(named, order)] == ["logits", kernel.name, "dw", "finish"] and region.end == 3
+    assert order[3] is finish
+
+
+def each(offset: int = 0, width: int = C) -> Kernel:
+    """All elements as one axis, cut where a chunk of elements ends."""
+    b = Build(Tile.ROWS, (), dims.mul(N, width), grain=32, split_row=True)
+    value = b.load("logits", E, [0], offset=offset)
+    b.total("sum", E, 0, value, "parts")
+    b.store("out", E, [0], value)
+    return b.kernel("flat")
+
+
+def test_a_walk_over_elements_is_cut_between_rows() -> None:
+    all_buffers = {**buffers(), "parts": Buffer("parts", "float64", (dims.floordiv(dims.mul(N, C), 32),), "partial")}
+    b = Build(Tile.ROWS, (), all_buffers["parts"].shape[0])
+    b.store("sum", R, [1], b.reduce("sum", 0, b.load("parts", E, [0], "float64")), (0,))
+    order, (region,) = regions((PRODUCT, each(), GRADIENT, b.kernel("finish")), all_buffers, {"dw", "sum"})
+    assert [*map(named, order)] == ["logits", "flat", "dw", "finish"]
+    assert region.local == {"logits": 0, "out": 0} and region.grain == 320
+    flat, finish = order[1], order[3]
+    assert isinstance(flat, Kernel) and isinstance(finish, Kernel)
+    assert flat.grain == 320 * C and flat.split_row
+    chunks = dims.floordiv(dims.add(N, 319), 320)
+    assert dims.evaluate(finish.row or 0, {"N": 1000}) == dims.evaluate(chunks, {"N": 1000}) == 4
+    assert all_buffers["parts"].shape == (finish.row,), "one partial result per chunk of rows"
+
+
+@pytest.mark.parametrize("kernel", [each(offset=1), each(offset=-1), each(width=C - 1), each(width=2 * C)])
+def test_a_walk_over_elements_of_other_rows(kernel: Kernel) -> None:
+    assert found(PRODUCT, kernel, GRADIENT) == []
+
+
+def test_a_walk_over_parts_of_rows() -> None:
+    b = Build(Tile.ROWS, (dims.mul(N, 4),), C // 4, grain=8)
+    b.store("out", E, [0], b.apply("exp", E, [0], b.load("logits", E, [0], strides=(C // 4, 1))), (C // 4, 1))
+    kernel = b.kernel()
+    order, (region,) = regions((PRODUCT, kernel, GRADIENT), buffers(), {"dw"})
+    assert set(region.local) == {"logits", "out"}
+    (walk,) = (s for s in order if isinstance(s, Kernel))
+    assert walk.grain == dims.mul(region.grain, 4)
+
+
+def column_sums(read: str = "out", offset: int = 0) -> Kernel:
+    b = Build(Tile.COLUMNS, (), N, C, grain=1)
+    scale = b.load("factor", R, [0], strides=(0, 1))
+    value = b.apply("mul", E, [0], b.load(read, E, [0], strides=(C, 1), offset=offset), scale)
+    total = b.reduce("sum", 0, value)
+    b.store("db", R, [1], b.apply("mul", R, [1], total, scale), (0, 1))
+    return b.kernel("columns")
+
+
+def test_sums_of_columns_join_the_region() -> None:
+    all_buffers = {**buffers(), "db": Buffer("db", "float32", (C,), "output")}
+    all_buffers["factor"] = Buffer("factor", "float32", (C,), "input")
+    steps = (PRODUCT, exponential(own_row), column_sums(), GRADIENT)
+    order, (region,) = regions(steps, all_buffers, {"dw", "each", "db"})
+    assert [*map(named, order)] == ["logits", "k0", "columns", "dw", "columns_sums"]
+    assert set(region.local) == {"logits", "out"} and len(region.folds) == 1 and region.grain == 320
+    walk, sums = order[2], order[4]
+    assert isinstance(walk, Kernel) and isinstance(sums, Kernel)
+    assert walk.outer == (N,) and walk.row == C and walk.tile == Tile.ROWS
+    assert sums.row == 1 and {b.name for b in sums.buffers} == {*region.folds, "factor", "db"}
+
+
+def test_sums_of_columns_of_other_rows() -> None:
+    all_buffers = {**buffers(), "db": Buffer("db", "float32", (C,), "output")}
+    all_buffers["factor"] = Buffer("factor", "float32", (C,), "input")
+    steps = (PRODUCT, exponential(own_row), column_sums(offset=C), GRADIENT)
+    _, (region,) = regions(steps, all_buffers, {"dw", "each", "db"})
+    assert set(region.local) == {"logits"} and not region.folds
 
 
 def in_two_passes(reads: Sequence[int], write: int = 1, after: bool = False) -> Kernel:
@@ -154,5 +228,35 @@ def in_two_passes(reads: Sequence[int], write: int = 1, after: bool = False) -> 
         (in_two_passes([0, 1], after=True), False),
     ],
 )
-def test_what_may_overwrite(kernel: Kernel, may: bool) -> None:
+def test_what_may_overwrite_in_passes(kernel: Kernel, may: bool) -> None:
     assert overwrites(kernel, "b", "a") is may
+
+
+def in_lanes(strides: Sequence[int] = (12, 3, 1), offset: int = 0, stride: int = 3, write: int = 1) -> Kernel:
+    """A kernel on (N, 4, 3) that reads `a` at its place in the first pass, and picks one along the row ahead of it."""
+    k = Build(Tile.COLUMNS, (N,), 4, 3, passes=2)
+    label = k.check(R, [0], k.load("label", R, [0], "int64", (1, 0, 0)), 4)
+    picked = k.pick("a", R, [0], label, stride, strides=(12, 0, 1))
+    value = k.load("a", E, [0], strides=strides, offset=offset)
+    k.reduce("sum", 0, value)
+    k.store("b", E, [write], k.apply("mul", E, [write], picked, value))
+    return k.kernel()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "may"),
+    [
+        (in_lanes(), True),
+        (in_lanes(write=0), True),
+        (in_lanes(strides=(12, 3, 0)), False),  # the first lane, which another tile may have overwritten
+        (in_lanes(offset=1), False),
+        (in_lanes(strides=(12, -3, 1), offset=9), False),
+        (in_lanes(stride=2), False),
+    ],
+)
+def test_what_may_overwrite_in_lanes(kernel: Kernel, may: bool) -> None:
+    assert overwrites(kernel, "b", "a") is may
+
+
+def test_what_may_overwrite_in_a_walk_over_elements() -> None:
+    assert overwrites(each(), "out", "logits") and not overwrites(each(offset=1), "out", "logits")
