@@ -7,7 +7,7 @@ from graphloss.dygraph.layer import Layer
 from graphloss.errors import ShapeError
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import binary, checks, distance
-from graphloss.losses import nll as likelihood
+from graphloss.losses import cross_entropy as ce
 from graphloss.losses.labels import held
 from graphloss.losses.reduction import check_reduction, reduced, reduced_rows
 
@@ -168,7 +168,7 @@ class NLLLoss(_Loss):
         checks.require_class_dtype(label, where, ("int64", "int32"))
         weight = checks.class_weight(self.weight, input, 1, where)
         log_p = self._log_probabilities(input)
-        return reduced_rows(likelihood.nll(log_p, label, 1, weight, self.ignore_index), self.reduction, self.empty_mean)
+        return reduced_rows(ce.nll(log_p, label, 1, weight, self.ignore_index), self.reduction, self.empty_mean)
 
     def _log_probabilities(self, input: Tensor) -> Tensor:
         return input

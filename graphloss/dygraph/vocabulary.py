@@ -10,7 +10,7 @@ from graphloss.dygraph.varbase import ParamBase
 from graphloss.errors import AttrError, ShapeError
 from graphloss.initializer import drawn_seed
 from graphloss.ir.tensor import Tensor
-from graphloss.losses import checks, vocabulary
+from graphloss.losses import checks, vocabulary_arguments
 from graphloss.losses.hierarchical import complete_tree, given_tree, hierarchical
 from graphloss.losses.nce import nce
 
@@ -29,7 +29,7 @@ class _Scores(Layer):
 
     def _features(self, input: Tensor) -> Tensor:
         where = type(self).__name__
-        x, width = vocabulary.features(input, where)
+        x, width = vocabulary_arguments.features(input, where)
         if width != self.weight.shape[1]:
             raise ShapeError(
                 f"{where}: the input has another width", f"[N, {self.weight.shape[1]}]", checks.shape_text(x)
@@ -84,13 +84,13 @@ class NCE(_Scores):
         custom_neg_classes: Sequence[int] | None = None,
     ) -> None:
         super().__init__(dtype=dtype)
-        self._spec = vocabulary.noise_spec(
+        self._spec = vocabulary_arguments.noise_spec(
             num_total_classes, num_neg_samples, sampler, custom_dist, seed, custom_neg_classes,
             dtypes.canonical(dtype), "NCE",
         )  # fmt: skip
         self._tables = [ops.literal(table) for table in self._spec.tables]
         self._sample_weight = sample_weight
-        self._make(self._spec.classes, vocabulary.count(dim, "dim", "NCE"), param_attr, bias_attr)
+        self._make(self._spec.classes, vocabulary_arguments.count(dim, "dim", "NCE"), param_attr, bias_attr)
 
     def forward(
         self, input: Tensor, label: Tensor, sample_weight: Tensor | None = None, step: Tensor | None = None
@@ -100,9 +100,9 @@ class NCE(_Scores):
 
     def _loss(self, input: Tensor, label: Tensor, sample_weight: Tensor | None, step: Tensor | None) -> Tensor:
         x = self._features(input)
-        y, _ = vocabulary.class_columns(label, x, "NCE")
-        w = vocabulary.row_weight(self._sample_weight if sample_weight is None else sample_weight, x, "NCE")
-        at = vocabulary.random_step(step, "NCE")
+        y, _ = vocabulary_arguments.class_columns(label, x, "NCE")
+        w = vocabulary_arguments.row_weight(self._sample_weight if sample_weight is None else sample_weight, x, "NCE")
+        at = vocabulary_arguments.random_step(step, "NCE")
         noise = self._spec.noise(self._tables, drawn_seed(self._spec.seed), at)
         cost = nce(x, y, self.weight, self.bias, self._spec.negatives, noise, w)
         return ops.unsqueeze(cost / float(self._spec.negatives + 1), (1,))
@@ -149,8 +149,8 @@ class HSigmoid(_Scores):
     ) -> None:
         super().__init__(dtype=dtype)
         self._is_custom = is_custom
-        self._classes = vocabulary.count(num_classes, "num_classes", "HSigmoid", 1 if is_custom else 2)
-        width = vocabulary.count(feature_size, "feature_size", "HSigmoid")
+        self._classes = vocabulary_arguments.count(num_classes, "num_classes", "HSigmoid", 1 if is_custom else 2)
+        width = vocabulary_arguments.count(feature_size, "feature_size", "HSigmoid")
         self._make(self._classes - (not is_custom), width, param_attr, bias_attr)
 
     def forward(
@@ -162,10 +162,10 @@ class HSigmoid(_Scores):
     def _loss(self, input: Tensor, label: Tensor, table: Tensor | None, code: Tensor | None) -> Tensor:
         where = "HSigmoid"
         x = self._features(input)
-        vocabulary.require_one_tree(self._classes, table, code, self._is_custom, where)
-        y = vocabulary.one_label(label, x, where)
+        vocabulary_arguments.require_one_tree(self._classes, table, code, self._is_custom, where)
+        y = vocabulary_arguments.one_label(label, x, where)
         if self._is_custom:
-            path = given_tree(*vocabulary.tree_paths(table, code, x, where))
+            path = given_tree(*vocabulary_arguments.tree_paths(table, code, x, where))
         else:
             path = complete_tree(y, self._classes)
         return ops.unsqueeze(hierarchical(x, path, self.weight, self.bias), (1,))

@@ -15,7 +15,7 @@ from graphloss.ir.context import layer as layer_context
 from graphloss.ir.parameter import Parameter
 from graphloss.ir.tensor import Tensor
 from graphloss.layers.helper import make_parameter, require_program
-from graphloss.losses import checks, vocabulary
+from graphloss.losses import checks, vocabulary_arguments
 from graphloss.losses.hierarchical import complete_tree, given_tree, hierarchical
 from graphloss.losses.labels import held
 from graphloss.losses.nce import nce as nce_cost
@@ -89,14 +89,14 @@ def nce(
         [[0.6122]]
     """
     where = "nce"
-    x, width = vocabulary.features(input, where)
+    x, width = vocabulary_arguments.features(input, where)
     require_program(x, where, "dygraph.NCE keeps the parameters in eager mode")
-    y, _ = vocabulary.class_columns(label, x, where)
-    w = vocabulary.row_weight(sample_weight, x, where)
-    spec = vocabulary.noise_spec(
+    y, _ = vocabulary_arguments.class_columns(label, x, where)
+    w = vocabulary_arguments.row_weight(sample_weight, x, where)
+    spec = vocabulary_arguments.noise_spec(
         num_total_classes, num_neg_samples, sampler, custom_dist, seed, custom_neg_classes, x.type.dtype, where
     )
-    at = vocabulary.random_step(step, where)
+    at = vocabulary_arguments.random_step(step, where)
     with layer_context(where, name) as made:
         weight = _weight(param_attr, [spec.classes, width], x.type.dtype, made, where)
         bias = make_parameter(bias_attr, [spec.classes, 1], x.type.dtype, made, is_bias=True)
@@ -163,13 +163,13 @@ def hsigmoid(
         [[0.6279]]
     """
     where = "hsigmoid"
-    x, width = vocabulary.features(input, where)
+    x, width = vocabulary_arguments.features(input, where)
     require_program(x, where, "dygraph.HSigmoid keeps the parameters in eager mode")
-    classes = vocabulary.require_one_tree(num_classes, path_table, path_code, is_custom, where)
-    y = vocabulary.one_label(label, x, where)
+    classes = vocabulary_arguments.require_one_tree(num_classes, path_table, path_code, is_custom, where)
+    y = vocabulary_arguments.one_label(label, x, where)
     with layer_context(where, name) as made:
         if is_custom:
-            path, nodes = given_tree(*vocabulary.tree_paths(path_table, path_code, x, where)), classes
+            path, nodes = given_tree(*vocabulary_arguments.tree_paths(path_table, path_code, x, where)), classes
         else:
             path, nodes = complete_tree(y, classes), classes - 1
         weight = _weight(param_attr, [nodes, width], x.type.dtype, made, where)
@@ -228,10 +228,10 @@ def sampled_softmax_with_cross_entropy(
         [[2.2222]]
     """
     where = "sampled_softmax_with_cross_entropy"
-    x, classes = vocabulary.features(logits, where)
-    y, true = vocabulary.class_columns(label, x, where)
-    wanted = vocabulary.count(num_samples, "num_samples", where)
-    if vocabulary.count(num_true, "num_true", where) != true:
+    x, classes = vocabulary_arguments.features(logits, where)
+    y, true = vocabulary_arguments.class_columns(label, x, where)
+    wanted = vocabulary_arguments.count(num_samples, "num_samples", where)
+    if vocabulary_arguments.count(num_true, "num_true", where) != true:
         raise ShapeError(f"{where}: the labels are not num_true columns", f"[N, {num_true}]", checks.shape_text(y))
     with layer_context(where, None):
         if use_customized_samples:
@@ -239,8 +239,8 @@ def sampled_softmax_with_cross_entropy(
         elif wanted > classes:
             raise AttrError(f"{where}: more samples are asked for than there are classes", f"at most {classes}", wanted)
         else:
-            seed = drawn_seed(vocabulary.count(seed, "seed", where, 0))
-            at = vocabulary.random_step(step, where)
+            seed = drawn_seed(vocabulary_arguments.count(seed, "seed", where, 0))
+            at = vocabulary_arguments.random_step(step, where)
             ids, log_q = draw(classes, wanted, seed, at).beside(ops.check_index(y, classes), x.type.dtype)
         return ops.unsqueeze(sampled_softmax(ops.take_along(x, ids, 1), ids, log_q, true, remove_accidental_hits), (1,))
 
@@ -249,7 +249,7 @@ def _customized(samples: object, probabilities: object, x: Tensor, entries: int,
     if samples is None or probabilities is None:
         missing = "customized_samples" if samples is None else "customized_probabilities"
         raise AttrError(f"{where}: use_customized_samples needs both samples and probabilities", got=f"no {missing}")
-    ids, got = vocabulary.class_columns(samples, x, where)
+    ids, got = vocabulary_arguments.class_columns(samples, x, where)
     q = checks.tensor(probabilities, "customized_probabilities", where)
     if got != entries:
         raise ShapeError(

@@ -8,6 +8,7 @@ A file says in `__all__` which of its functions are public, and this one passes 
 """
 
 from graphloss.losses import (
+    angular_margin,
     boxes,
     contrastive,
     deviance,
@@ -15,12 +16,12 @@ from graphloss.losses import (
     focal,
     large_vocabulary,
     logit_control,
-    margins,
     overlap,
     preference,
     regression,
     robust,
 )
+from graphloss.losses.angular_margin import *
 from graphloss.losses.boxes import *
 from graphloss.losses.contrastive import *
 from graphloss.losses.deviance import *
@@ -28,13 +29,13 @@ from graphloss.losses.distillation import *
 from graphloss.losses.focal import *
 from graphloss.losses.large_vocabulary import *
 from graphloss.losses.logit_control import *
-from graphloss.losses.margins import *
 from graphloss.losses.overlap import *
 from graphloss.losses.preference import *
 from graphloss.losses.regression import *
 from graphloss.losses.robust import *
 
 __all__ = [
+    *angular_margin.__all__,
     *boxes.__all__,
     *contrastive.__all__,
     *deviance.__all__,
@@ -42,7 +43,6 @@ __all__ = [
     *focal.__all__,
     *large_vocabulary.__all__,
     *logit_control.__all__,
-    *margins.__all__,
     *overlap.__all__,
     *preference.__all__,
     *regression.__all__,

@@ -7,8 +7,8 @@ import math
 from graphloss import ops
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import arguments, checks
+from graphloss.losses.cross_entropy import nll_of
 from graphloss.losses.labels import held, labels
-from graphloss.losses.nll import nll_of
 from graphloss.losses.reduction import Rows, reduced, reduced_rows
 
 __all__ = ["distillation_loss", "jensen_shannon_loss"]

@@ -7,7 +7,7 @@ from typing import Final
 from graphloss import ops
 from graphloss.errors import AttrError, ShapeError
 from graphloss.ir.tensor import Tensor
-from graphloss.losses import checks, vocabulary
+from graphloss.losses import checks, vocabulary_arguments
 from graphloss.losses.hierarchical import complete_tree, hierarchical
 from graphloss.losses.nce import log_uniform_noise, nce, uniform_noise
 from graphloss.losses.reduction import reduced
@@ -66,11 +66,11 @@ def nce_loss(
     """
     where = "nce_loss"
     x, classes = _scored(input, weight, bias, where)
-    y, _ = vocabulary.class_columns(target, x, where)
+    y, _ = vocabulary_arguments.class_columns(target, x, where)
     if sampler not in SAMPLERS:
         raise AttrError(f"{where}: unknown sampler", " | ".join(SAMPLERS), repr(sampler))
-    spec = vocabulary.noise_spec(classes, num_samples, sampler, None, seed, None, x.type.dtype, where)
-    noise = SAMPLERS[sampler](classes, spec.seed, vocabulary.random_step(step, where))
+    spec = vocabulary_arguments.noise_spec(classes, num_samples, sampler, None, seed, None, x.type.dtype, where)
+    noise = SAMPLERS[sampler](classes, spec.seed, vocabulary_arguments.random_step(step, where))
     return reduced(nce(x, y, weight, bias, spec.negatives, noise), reduction)
 
 
@@ -108,7 +108,7 @@ def hierarchical_softmax_loss(
     """
     where = "hierarchical_softmax_loss"
     x, nodes = _scored(input, weight, bias, where)
-    y = vocabulary.one_label(target, x, where)
+    y = vocabulary_arguments.one_label(target, x, where)
     return reduced(hierarchical(x, complete_tree(y, nodes + 1), weight, bias), reduction)
 
 
@@ -160,11 +160,16 @@ def sampled_softmax_loss(
     """
     where = "sampled_softmax_loss"
     x, classes = _scored(input, weight, bias, where)
-    y, true = vocabulary.class_columns(target, x, where)
-    wanted = vocabulary.count(num_samples, "num_samples", where)
+    y, true = vocabulary_arguments.class_columns(target, x, where)
+    wanted = vocabulary_arguments.count(num_samples, "num_samples", where)
     if wanted > classes:
         raise AttrError(f"{where}: more samples are asked for than there are classes", f"at most {classes}", wanted)
-    drawn = draw(classes, wanted, vocabulary.count(seed, "seed", where, 0), vocabulary.random_step(step, where))
+    drawn = draw(
+        classes,
+        wanted,
+        vocabulary_arguments.count(seed, "seed", where, 0),
+        vocabulary_arguments.random_step(step, where),
+    )
     y = ops.check_index(y, classes)
     ids, log_q = drawn.beside(y, x.type.dtype)
     scores = scores_of(x, y, drawn.drawn, weight, bias)
@@ -173,7 +178,7 @@ def sampled_softmax_loss(
 
 def _scored(input: object, weight: object, bias: object, where: str) -> tuple[Tensor, int]:
     """The input, after a check that weight and bias fit it; and how many rows the weight has."""
-    x, width = vocabulary.features(input, where)
+    x, width = vocabulary_arguments.features(input, where)
     w, b = checks.tensor(weight, "weight", where), checks.optional_tensor(bias, "bias", where)
     checks.require_same_dtype(x, w, where, "weight")
     rows = w.type.shape[0] if w.type.rank == 2 else None

@@ -6,8 +6,8 @@ from graphloss import ops
 from graphloss.errors import ShapeError
 from graphloss.ir.tensor import Tensor, cast
 from graphloss.losses import arguments, checks
+from graphloss.losses.cross_entropy import nll_of
 from graphloss.losses.labels import labels
-from graphloss.losses.nll import nll_of
 from graphloss.losses.reduction import check_reduction, reduced, reduced_rows
 
 __all__ = ["dice_cross_entropy_loss", "focal_tversky_loss", "generalized_dice_loss", "jaccard_loss", "tversky_loss"]

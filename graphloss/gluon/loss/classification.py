@@ -7,7 +7,6 @@ from graphloss.gluon.loss.base import Loss
 from graphloss.ir.tensor import Tensor, cast
 from graphloss.losses import binary, checks
 from graphloss.losses import cross_entropy as ce
-from graphloss.losses import nll as likelihood
 
 __all__ = ["SigmoidBCELoss", "SigmoidBinaryCrossEntropyLoss", "SoftmaxCELoss", "SoftmaxCrossEntropyLoss"]
 
@@ -108,15 +107,11 @@ class SoftmaxCrossEntropyLoss(Loss):
         if self._sparse_label:
             y = checks.tensor(label, "label", type(self).__name__)
             checks.require_labels_of(x, y, axis, type(self).__name__)
-            rows = (
-                likelihood.nll(x, y, axis, None, None)
-                if self._from_logits
-                else ce.cross_entropy(x, y, axis, None, None)
-            )
+            rows = ce.nll(x, y, axis, None, None) if self._from_logits else ce.cross_entropy(x, y, axis, None, None)
             return self._per_sample(ops.unsqueeze(rows.loss, (axis,)), sample_weight)
         y = self._like(x, label)
         if self._from_logits:
-            return self._per_sample(likelihood.soft_nll(x, y, axis, keepdims=True), sample_weight)
+            return self._per_sample(ce.soft_nll(x, y, axis, keepdims=True), sample_weight)
         return self._per_sample(ce.soft_cross_entropy(x, y, axis, keepdims=True), sample_weight)
 
 

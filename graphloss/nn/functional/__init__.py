@@ -3,7 +3,7 @@
 from graphloss.nn.functional import (
     activation,
     binary,
-    chains,
+    chain,
     classification,
     likelihood,
     margin,
@@ -13,7 +13,7 @@ from graphloss.nn.functional import (
 )
 from graphloss.nn.functional.activation import *
 from graphloss.nn.functional.binary import *
-from graphloss.nn.functional.chains import *
+from graphloss.nn.functional.chain import *
 from graphloss.nn.functional.classification import *
 from graphloss.nn.functional.likelihood import *
 from graphloss.nn.functional.linear import linear, linear_cross_entropy
@@ -27,7 +27,7 @@ __all__ = [
     "linear_cross_entropy",
     *activation.__all__,
     *binary.__all__,
-    *chains.__all__,
+    *chain.__all__,
     *classification.__all__,
     *likelihood.__all__,
     *margin.__all__,

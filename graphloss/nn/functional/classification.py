@@ -7,7 +7,6 @@ from graphloss.errors import AttrError, DtypeError, ShapeError
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import checks
 from graphloss.losses import cross_entropy as ce
-from graphloss.losses import nll as likelihood
 from graphloss.losses.arguments import LABELS
 from graphloss.losses.reduction import check_reduction, reduced, reduced_rows
 from graphloss.nn.arguments import reduction_of
@@ -60,7 +59,7 @@ def nll_loss(
     checks.require_labels_of(x, y, axis, "nll_loss")
     checks.require_class_dtype(y, "nll_loss", LABELS)
     w = checks.class_weight(weight, x, axis, "nll_loss")
-    return reduced_rows(likelihood.nll(x, y, axis, w, ignore_index), reduction, empty_mean)
+    return reduced_rows(ce.nll(x, y, axis, w, ignore_index), reduction, empty_mean)
 
 
 @checks.located
