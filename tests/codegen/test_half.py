@@ -1,17 +1,24 @@
-"""float16 and bfloat16 to float32 and back: every bit pattern, with each set of features, against NumPy."""
+"""float16 and bfloat16 to float32 and back, loaded, stored: every bit pattern, each set of features, against NumPy."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import Any
 
+import llvmlite.binding as llvm
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from graphloss.codegen.kernel import emit_module
+from graphloss.codegen.table import Table
+from graphloss.ir import dims
 from graphloss.ops.registry import get
-from tests.codegen.harness import Compiled, around, stratified
+from graphloss.schedule.kernel import Kernel, Tile
+from tests.codegen import kernel_runner
+from tests.codegen.harness import Compiled, around, stratified, target
+from tests.codegen.kernel_runner import E
 
 Array = npt.NDArray[Any]
 
@@ -120,8 +127,8 @@ def test_what_was_stored_is_what_is_loaded(dtype: str, level: str) -> None:
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("dtype", HALVES)
 def test_no_library_is_called(dtype: str, level: str) -> None:
-    for source, target in ((dtype, "float32"), ("float32", dtype), ("float64", dtype), (dtype, "float64")):
-        assembly = conversion(source, target, level, 16).assembly()
+    for source, result in ((dtype, "float32"), ("float32", dtype), ("float64", dtype), (dtype, "float64")):
+        assembly = conversion(source, result, level, 16).assembly()
         assert "__" not in assembly and "callq" not in assembly
 
 
@@ -137,3 +144,46 @@ def test_numbers_of_other_types(dtype: str) -> None:
     x = np.array([0.0, -0.0, 1.5, -2.5, 100.0, np.nan, np.inf, 6e-8], np.float32).astype(half)
     np.testing.assert_array_equal(conversion(dtype, "bool", "host", 16)(x), x.astype(np.float32) != 0)
     np.testing.assert_array_equal(conversion(dtype, "int32", "host", 16)(x[:5]), x[:5].astype(np.float32).astype("i4"))
+
+
+class OnLevel(kernel_runner.Compiled):
+    """Kernels with the features of a level, and no others."""
+
+    def __init__(self, *kernels: Kernel, level: str) -> None:
+        goal = target(level)
+        self.kernels, self.table = kernels, Table.build(kernels)
+        names = [f"k{i}" for i in range(len(kernels))]
+        module = llvm.parse_assembly(str(emit_module(kernels, self.table, goal, [[k.name for k in kernels]])))
+        machine = llvm.Target.from_triple(goal.name).create_target_machine(cpu=goal.cpu, features=goal.features, opt=2)
+        self.engine = llvm.create_mcjit_compiler(module, machine)
+        self.engine.finalize_object()
+        self.loaded = {n: self.engine.get_function_address(n) for n in (*names, "run_0")}
+
+
+@cache
+def tripled(dtype: str, level: str) -> OnLevel:
+    """y = 3·x, and t = x transposed."""
+    n, c = dims.symbol("N"), dims.symbol("C")
+    b = kernel_runner.Build(Tile.ROWS, (n,), c)
+    x = b.load("x", E, [0], dtype, strides=(c, 1))
+    wide = b.apply("cast", E, [0], x, dtype="float32")
+    three = b.apply("mul", E, [0], wide, b.const(3.0))
+    b.store("y", E, [0], b.apply("cast", E, [0], three, dtype=dtype), strides=(c, 1))
+    b.store("t", E, [0], x, strides=(1, n))
+    return OnLevel(b.kernel(), level=level)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dtype", HALVES)
+def test_rows_of_any_length(dtype: str, level: str) -> None:
+    """Masked loads and stores, and stores with gaps: nothing beyond the array is touched."""
+    kernel, half = tripled(dtype, level), numpy_dtype(dtype)
+    for rows, length in ((1, 1), (3, 7), (2, 16), (5, 17), (4, 33), (17, 3), (2, 0)):
+        x = np.random.default_rng(length).normal(size=(rows, length)).astype(half)
+        arrays = {name: np.full(rows * length + 40, 7, half) for name in "xyt"}
+        arrays["x"][: x.size] = x.ravel()
+        kernel.run({"N": rows, "C": length}, arrays)
+        want = (x.astype(np.float32) * np.float32(3)).astype(half)
+        assert_same_bits(arrays["y"][: x.size], want.ravel())
+        assert_same_bits(arrays["t"][: x.size], x.T.ravel())
+        assert all(np.all(arrays[name][x.size :] == half.type(7)) for name in "yt")
