@@ -12,15 +12,17 @@ from graphloss.ir.forms import Loops
 from graphloss.ir.loop_builder import Handle, NestBuilder
 from graphloss.ir.loops import Nest, Operand, Size, Use, cast, equal, minimum, select
 
-# Parts of the result that threads may take; each reads the whole index, so that few updates are one part.
+# Parts of the result that threads may take; each reads the whole index, so that few updates are one part. What adds to
+# rows that are there reads updates as they come, which more parts make several walks with gaps.
 PARTS: Final = 4
+ADDING: Final = 2
 _UPDATES: Final = 65_536  # elements of updates for each part
 
 
-def parts(updates: Dim) -> Dim:
-    """Into how many parts the sums of so many elements are cut: 1 to PARTS."""
+def parts(updates: Dim, most: int) -> Dim:
+    """Into how many parts the sums of so many elements are cut: 1 to `most`."""
     several = dims.floordiv(updates, _UPDATES)
-    return dims.sub(dims.add(several, 1), dims.maximum(dims.sub(several, PARTS - 1), 0))
+    return dims.sub(dims.add(several, 1), dims.maximum(dims.sub(several, most - 1), 0))
 
 
 def scatter_add(dtype: str, index_dtype: str, sizes: tuple[Dim, Dim, Dim]) -> Loops:
@@ -28,7 +30,7 @@ def scatter_add(dtype: str, index_dtype: str, sizes: tuple[Dim, Dim, Dim]) -> Lo
     K, N, D = sizes
     if D == 1:
         return Loops(sums_of_numbers(dtype, index_dtype), (K, N))
-    return Loops(sums_of_rows(dtype, index_dtype), (*sizes, parts(dims.mul(N, D))))
+    return Loops(sums_of_rows(dtype, index_dtype), (*sizes, parts(dims.mul(N, D), PARTS)))
 
 
 def index_add(dtype: str, index_dtype: str, sizes: tuple[Dim, Dim, Dim]) -> Loops:
@@ -36,7 +38,7 @@ def index_add(dtype: str, index_dtype: str, sizes: tuple[Dim, Dim, Dim]) -> Loop
     K, N, D = sizes
     if D == 1:
         return Loops(add_to_numbers(dtype, index_dtype), (K, N))
-    return Loops(add_to_rows(dtype, index_dtype), (*sizes, parts(dims.mul(N, D))))
+    return Loops(add_to_rows(dtype, index_dtype), (*sizes, parts(dims.mul(N, D), ADDING)))
 
 
 @cache
