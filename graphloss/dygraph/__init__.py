@@ -17,6 +17,7 @@ from graphloss.dygraph.varbase import *
 from graphloss.dygraph.vocabulary import *
 from graphloss.io.state import load_dygraph, save_dygraph
 
+# A file that one of its own functions is named after stands with its names: `import *` puts the function in its place.
 __all__ = [
     "grad",
     "load_dygraph",

@@ -59,6 +59,7 @@ from graphloss.ops.structured.edit_distance import edit_distance
 from graphloss.ops.structured.viterbi import crf_viterbi
 from graphloss.ops.unary import *
 
+# A file that one of its own functions is named after stands with its names: `import *` puts the function in its place.
 __all__ = [
     "crf_viterbi",
     "ctc",

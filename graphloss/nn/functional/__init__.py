@@ -22,6 +22,7 @@ from graphloss.nn.functional.metric import *
 from graphloss.nn.functional.regression import *
 from graphloss.nn.functional.sequences import *
 
+# A file that one of its own functions is named after stands with its names: `import *` puts the function in its place.
 __all__ = [
     "linear",
     "linear_cross_entropy",
