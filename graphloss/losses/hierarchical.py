@@ -8,6 +8,7 @@ import numpy as np
 
 from graphloss import ops
 from graphloss.ir.tensor import Tensor, cast
+from graphloss.losses import checks
 from graphloss.losses.scores import chosen_scores
 
 
@@ -44,7 +45,9 @@ def given_tree(table: Tensor, code: Tensor) -> Path:
     """Paths that are data: the first negative node ends one."""
     # what follows a negative node does not count, whatever it is
     on = ops.equal(ops.cumsum(cast(table < 0, "int64"), 1), 0)
-    return Path(ops.where(on, table, 0), ops.check_index(ops.where(on, code, 0), 2), on)
+    with checks.calling(index="path_code"):
+        bit = ops.check_index(ops.where(on, code, 0), 2)
+    return Path(ops.where(on, table, 0), bit, on)
 
 
 def hierarchical(x: Tensor, path: Path, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -52,6 +55,7 @@ def hierarchical(x: Tensor, path: Path, weight: Tensor, bias: Tensor | None) -> 
 
     x [N, D]; W [nodes, D]; b [nodes, 1].
     """
-    z = chosen_scores(x, path.node, weight, bias)
+    with checks.calling(index="path_table"):  # nodes of a complete tree are in range
+        z = chosen_scores(x, path.node, weight, bias)
     terms = ops.softplus(ops.where(ops.equal(path.bit, 0), z, -z))
     return ops.reduce_sum(terms if path.on is None else ops.where(path.on, terms, 0.0), (1,))

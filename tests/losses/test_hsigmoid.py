@@ -221,3 +221,14 @@ def test_wrong_arguments() -> None:
             dygraph.HSigmoid(3, 4)(a, b)
         with pytest.raises(AttrError, match="both"):
             dygraph.HSigmoid(2, 4, is_custom=True)(a, b)
+
+
+def test_eager_mode_names_the_argument_of_a_bad_path() -> None:
+    good = {"label": [[0], [1]], "path_table": [[0, 1], [0, 2]], "path_code": [[0, 1], [1, 1]]}
+    with dygraph.guard():
+        tree, rows = dygraph.HSigmoid(2, 3, is_custom=True), dygraph.to_variable(np.ones((2, 2), "float32"))
+        for name, limit in (("path_table", 3), ("path_code", 2)):
+            wrong = {**good, name: [[0, 1], [0, 7]]}
+            arguments = {key: dygraph.to_variable(np.array(value, np.int64)) for key, value in wrong.items()}
+            with pytest.raises(LabelError, match=rf"^row 1: {name}\[1, 1\] = 7 .*\n.* an index in \[0, {limit}\)"):
+                tree(rows, **arguments)
