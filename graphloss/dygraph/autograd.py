@@ -86,7 +86,7 @@ def backward(loss: Cell, retain_graph: bool) -> None:
     if all(h is not target for h in wanted):
         wanted.append(target)
     with using(_MODE), recording(False):
-        found = backprop(path.applied, [(target, ones(target))], wanted)
+        found = backprop(path.applied, [(target, ones(target))], wanted, thorough=True)
     for value, grad in zip(wanted, found, strict=True):
         if isinstance(grad, Handle):
             if value.cell.record is not None:
@@ -108,7 +108,7 @@ def gradients(
     targets = [path.handle(c) for c in outputs]
     start = [(t, ones(t) if s is None else s) for t, s in zip(targets, seeds, strict=True)]
     with using(_MODE), recording(create_graph):
-        found = backprop(path.applied, start, [path.handle(c) for c in inputs])
+        found = backprop(path.applied, start, [path.handle(c) for c in inputs], thorough=True)
         found = [g if g is None else convert(g, c.array.dtype.name) for g, c in zip(found, inputs, strict=True)]
     return [g.cell if isinstance(g, Handle) else None for g in found], path.free
 

@@ -30,7 +30,7 @@ def cross_entropy(input: Tensor, label: Tensor, soft_label: bool = False, ignore
     """−t(log p[label]) of probabilities p along the last axis, or −Σ_c label_c·t(log p_c); t maps ±∞ to ±1e20.
 
     Where p is the softmax of something in the same program, the compiled form is that of the logits, exact and
-    without the bound.
+    without the bound. In eager mode the bound holds, and the gradient by the logits is the exact one.
 
     Args:
         input: p, [N1, …, Nk, C].

@@ -16,7 +16,8 @@ from graphloss.ir.graph import Graph
 from graphloss.ir.opdef import Attrs, OpDef, get
 from graphloss.ir.tensor import Tensor, cast, using
 from graphloss.ir.types import TensorType
-from graphloss.passes.backprop import Applied, key_of
+from graphloss.passes.backprop import Applied
+from graphloss.passes.cotangents import key_of
 from graphloss.passes.jacobian import Jacobian, Mixes, add, full, refusal, start
 from graphloss.passes.jacobian_rules import RULES
 

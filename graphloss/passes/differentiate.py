@@ -162,17 +162,22 @@ def _ancestors(definition: Mapping[str, Op], names: Iterable[str]) -> set[str]:
 
 @dataclass(frozen=True)
 class Differentiate:
-    """Expands each derivative that depends on no other; the others wait for the next round, after a stabilise."""
+    """Expands each derivative that depends on no other; the others wait for the next round, after a stabilise.
+
+    `thorough` is for graphs that nothing was rewritten in.
+    """
 
     name: str = "differentiate"
+    thorough: bool = False
 
     def __call__(self, graph: Graph, trace: Trace) -> Graph:
-        return _Differentiator(graph, self.name, trace).run() if has_grad(graph) else graph
+        return _Differentiator(graph, self.name, trace, self.thorough).run() if has_grad(graph) else graph
 
 
 class _Differentiator(Rewriter):
-    def __init__(self, graph: Graph, name: str, trace: Trace) -> None:
+    def __init__(self, graph: Graph, name: str, trace: Trace, thorough: bool) -> None:
         super().__init__(graph, (), trace, name, pinned(graph))
+        self._thorough = thorough
         self._later = _after_grad(graph)
         self._record = trace
 
@@ -198,7 +203,7 @@ class _Differentiator(Rewriter):
             found = [jacobian_diag(path, targets[0], wrt[0], stopped=stopped, enter=self._enter_backward)]
         else:
             pairs = list(zip(targets, seeds or [ops.ones_like(t) for t in targets], strict=True))
-            found = backprop(path, pairs, wrt, stopped=stopped, enter=self._enter_backward)
+            found = backprop(path, pairs, wrt, stopped=stopped, enter=self._enter_backward, thorough=self._thorough)
         self.like(op)
         self.role = "backward"
         names = []

@@ -51,7 +51,7 @@ LOWER: Final[tuple[Pass, ...]] = (
     Checks(),  # as above
     Dce(),  # a gradient is expanded only if something needs it
     Desugar(),  # spellings have no derivative of their own
-    Repeat("gradients", (Differentiate(), Desugar()), has_grad),
+    Repeat("gradients", (Differentiate(thorough=True), Desugar()), has_grad),
     Decompose(),  # the scheduler knows primitive ops only
     Dce(),  # parts of derivatives that nobody reads
 )
