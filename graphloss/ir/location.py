@@ -29,3 +29,11 @@ def user_location() -> Location | None:
             return Location(name, frame.f_lineno)
         frame = frame.f_back
     return None
+
+
+def user_stacklevel() -> int:
+    """The `stacklevel` with which `warnings.warn` in the caller names the line of `user_location`."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -6,6 +6,7 @@ import warnings
 
 from graphloss import dtypes
 from graphloss.errors import ShapeError
+from graphloss.ir.location import user_stacklevel
 from graphloss.ir.tensor import Tensor, cast
 from graphloss.losses import checks
 
@@ -42,5 +43,6 @@ def reduction_of(size_average: bool | None, reduce: bool | None, reduction: str)
         meant = "none"
     else:
         meant = "sum" if size_average is False else "mean"
-    warnings.warn(f"size_average and reduce are deprecated, use reduction={meant!r}", UserWarning, stacklevel=3)
+    text = f"size_average and reduce are deprecated, use reduction={meant!r}"
+    warnings.warn(text, UserWarning, stacklevel=user_stacklevel())
     return meant

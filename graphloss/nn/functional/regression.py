@@ -6,6 +6,7 @@ import warnings
 
 from graphloss import dtypes
 from graphloss.errors import AttrError
+from graphloss.ir.location import user_stacklevel
 from graphloss.ir.tensor import Tensor, cast
 from graphloss.losses import checks, distance
 from graphloss.losses.reduction import check_reduction, reduced, weighted_mean
@@ -144,7 +145,7 @@ def _pair(input: object, target: object, where: str) -> tuple[Tensor, Tensor]:
         warnings.warn(
             f"{where}: target {checks.shape_text(y)} is broadcast against input {checks.shape_text(x)}",
             UserWarning,
-            stacklevel=3,
+            stacklevel=user_stacklevel(),
         )
     dtype = dtypes.promote(x.type.dtype, y.type.dtype)
     return cast(x, dtype), cast(y, dtype)
