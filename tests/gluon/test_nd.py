@@ -155,6 +155,22 @@ def test_layer() -> None:
     assert flat.weight.shape == (1, 12)
 
 
+def test_a_parameter_takes_values_and_forgets_its_gradient() -> None:
+    net = nn.Dense(1, use_bias=False, in_units=2)
+    net.initialize(gl.initializer.Constant(1.0))
+    for value, want in (([[1.0, 1.0]], 3.0), ([[2.0, -1.0]], 0.0)):
+        net.weight.set_data(nd.array(value))
+        with autograd.record():
+            y = net(nd.array([[1.0, 2.0]]))
+        y.backward()
+        assert y.asnumpy().tolist() == [[want]]
+        assert net.weight.grad().asnumpy().tolist() == [[1, 2]]
+        net.weight.zero_grad()
+        assert net.weight.grad().asnumpy().tolist() == [[0, 0]]
+    with pytest.raises(gl.errors.ShapeError):
+        net.weight.set_data(nd.ones((2, 2)))
+
+
 def test_losses_take_what_blocks_take() -> None:
     assert repr(gloss.HuberLoss(prefix="huber_", params=None)) == "HuberLoss(batch_axis=0, w=None)"
     for name in gloss.__all__:

@@ -70,6 +70,7 @@ def test_operator_says_what_it_is(main: gl.Program) -> None:
     assert (plus.input_names, plus.output_names) == (("x", "y"), ("out",))
     assert (plus.input_arg_names, plus.output_arg_names) == (("x", "reduce_sum_0.tmp_0"), ("add_0.tmp_0",))
     assert (total.attr("axes"), total.attr("keepdims")) == ((1,), True)
+    assert {"axes", "keepdims", "op_role"} <= set(total.attr_names)
     assert total.has_attr("keepdims")
     assert not total.has_attr("axis")
     assert total.attr_type("keepdims") == "bool"
