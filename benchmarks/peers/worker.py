@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -35,12 +36,19 @@ class Peer:
     package: str
     keep_pages: bool = False
     given: bool | None = None
+    tool: str = ""
+
+    def missing(self) -> str:
+        """What it needs and this machine does not have, or nothing."""
+        if find_spec(self.package) is None:
+            return f"{self.package} is not installed"
+        return f"there is no {self.tool}" if self.tool and shutil.which(self.tool) is None else ""
 
 
 PEERS = (
     Peer("PyTorch", "torch_eager", "torch"),
     Peer("PyTorch, pages kept", "torch_eager", "torch", keep_pages=True),
-    Peer("torch.compile", "torch_compiled", "torch", keep_pages=True),
+    Peer("torch.compile", "torch_compiled", "torch", keep_pages=True, tool="g++"),
     Peer("JAX", "jax_jit", "jax", keep_pages=True),
     Peer("numba", "numba_loops", "numba", given=False),
     Peer("numba, buffer given", "numba_loops", "numba", given=True),
@@ -92,13 +100,14 @@ class Worker:
 
 
 def workers(without: Collection[str] = ()) -> dict[str, Worker]:
-    """One for each peer that is installed; the others are named."""
+    """One for each peer that can run here; the others are named."""
     found = {}
     for peer in PEERS:
         if peer.name in without:
             continue
-        if find_spec(peer.package) is None:
-            print(f"left out: {peer.name}, since {peer.package} is not installed")
+        missing = peer.missing()
+        if missing:
+            print(f"left out: {peer.name}, since {missing}")
         else:
             found[peer.name] = Worker(peer)
     return found
