@@ -10,7 +10,7 @@ import pytest
 
 import graphloss as gl
 from tests.losses.extremes import CASES, Case
-from tests.losses.runners import RUNNERS, Array, Runner
+from tests.losses.runners import RUNNERS, Array, Runner, as_written
 
 SHAPES = {"rows": (12, 4), "one row": (1, 4), "one class": (5, 1), "no rows": (0, 4)}
 
@@ -96,6 +96,7 @@ def test_degenerate_shapes(case: Case, shape: str) -> None:
 @pytest.mark.parametrize("case", CASES, ids=[f"{i} {c.name}" for i, c in enumerate(CASES)])
 def test_all_options(case: Case, shape: str, dtype: str) -> None:
     check_shape(case, shape, dtype)
+    check(case, *SHAPES[shape], as_written, dtype)
 
 
 IGNORING = [c for c in CASES if any(a.dtype.kind == "i" and (a == -100).any() for a in
@@ -111,6 +112,25 @@ def test_all_ignored(case: Case, run: Runner) -> None:
     assert np.all((value == 0) | (np.isnan(value) & (value.ndim == 0))), value  # 0/0 is the mean in PyTorch's manner
     for grad in grads:
         np.testing.assert_array_equal(grad, 0)
+
+
+FIRST_IGNORING = [c for c in IGNORING if c.first]
+
+
+@pytest.mark.parametrize("run", [*RUNNERS.values(), as_written], ids=[*RUNNERS, "as written"])
+@pytest.mark.parametrize("case", FIRST_IGNORING, ids=[f"{i} {c.name}" for i, c in enumerate(FIRST_IGNORING)])
+def test_ignored_rows_may_hold_anything(case: Case, run: Runner) -> None:
+    """The features or scores of ignored rows, and of ignored pixels, are NaN."""
+    arrays = arrays_of(case, 12, 4, "float64")
+    label = next(a for a in arrays.values() if a.dtype.kind == "i")
+    x = np.random.default_rng(5).uniform(0.1, 0.9, arrays[case.by[0]].shape)
+    ignored = np.expand_dims(label == -100, 1) if x.ndim > label.ndim else label == -100
+    value, grads = run(case.build, {**arrays, case.by[0]: x}, case.by)
+    x = np.where(ignored, np.nan, x)
+    again, poisoned = run(case.build, {**arrays, case.by[0]: x}, case.by)
+    np.testing.assert_array_equal(again, value)
+    for got, want in zip(poisoned, grads, strict=True):
+        np.testing.assert_array_equal(got, want)
 
 
 def test_every_public_loss_is_here() -> None:
