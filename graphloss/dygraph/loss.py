@@ -165,7 +165,7 @@ class NLLLoss(_Loss):
                 f"{where}: the input has no batch", expected="[N, C] or [N, C, d1, …]", got=checks.shape_text(input)
             )
         checks.require_labels_of(input, label, 1, where)
-        checks.require_class_dtype(label, where, ("int64", "int32"))
+        checks.require_class_dtype(label, where)
         weight = checks.class_weight(self.weight, input, 1, where)
         log_p = self._log_probabilities(input)
         return reduced_rows(ce.nll(log_p, label, 1, weight, self.ignore_index), self.reduction, self.empty_mean)

@@ -22,8 +22,6 @@ __all__ = [
     "square_error_cost",
 ]
 
-LABEL_DTYPES = ("int64", "int32")
-
 
 @layer_function
 def cross_entropy(input: Tensor, label: Tensor, soft_label: bool = False, ignore_index: int = -100) -> Tensor:
@@ -348,7 +346,7 @@ def label_smooth(
 
 def class_labels(x: Tensor, y: Tensor, axis: int, where: str) -> Tensor:
     """Class labels without their dimension `axis` of 1, which they may have or not."""
-    checks.require_class_dtype(y, where, LABEL_DTYPES)
+    checks.require_class_dtype(y, where)
     if y.type.rank == x.type.rank:
         if not checks.may_be_equal(y.type.shape[axis], 1) and y.type.shape[axis] != 1:
             raise ShapeError(

@@ -155,7 +155,7 @@ def _labels(input: Tensor, label: Tensor, where: str) -> Tensor:
     """Labels [N], of predictions [N, C] and labels [N, 1]."""
     x, y = checks.tensor(input, "input", where), checks.tensor(label, "label", where)
     checks.require_float(x, where)
-    checks.require_class_dtype(y, where, ("int64", "int32"))
+    checks.require_class_dtype(y, where)
     shape: tuple[Dim, ...] = y.type.shape
     if x.type.rank != 2 or len(shape) != 2 or shape[1] != 1:
         got = f"{checks.shape_text(x)} and {checks.shape_text(y)}"

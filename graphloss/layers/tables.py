@@ -195,7 +195,7 @@ def looked_up(index: Tensor, size: Sequence[int], padding_idx: int | None, param
     where = "embedding"
     if not isinstance(index, Variable):
         raise UnsupportedError(f"{where} makes a parameter of a program", got="an eager array")
-    checks.require_class_dtype(index, where, ("int64", "int32"))
+    checks.require_class_dtype(index, where)
     if len(size) != 2:
         raise AttrError(f"{where}: size is (rows, width)", got=list(size))
     rows, width = size

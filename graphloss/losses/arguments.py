@@ -11,8 +11,6 @@ from graphloss.losses import checks
 from graphloss.losses.labels import Labels
 from graphloss.losses.reduction import Rows, reduced_rows
 
-LABELS = ("int64", "int32", "uint8")
-
 
 def floats(value: object, name: str, where: str) -> Tensor:
     """A tensor of a float dtype."""
@@ -50,7 +48,7 @@ def class_scores(logits: object, target: object, where: str) -> tuple[Tensor, Te
         raise ShapeError(f"{where}: logits have no axis of classes", expected="(C,), (N, C) or (N, C, …)", got="()")
     axis = min(x.type.rank - 1, 1)
     checks.require_labels_of(x, y, axis, where)
-    checks.require_class_dtype(y, where, LABELS)
+    checks.require_class_dtype(y, where, checks.LABELS_OR_BYTES)
     return x, y, axis
 
 

@@ -7,13 +7,17 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from graphloss import dtypes
 from graphloss.errors import ArgumentTypeError, AttrError, DtypeError, GraphlossError, LabelError, ShapeError
 from graphloss.ir.dims import Dim
 from graphloss.ir.location import user_location
 from graphloss.ir.tensor import Tensor
+
+# What class labels may be of; PyTorch's manner takes bytes too.
+LABELS: Final = ("int64", "int32")
+LABELS_OR_BYTES: Final = (*LABELS, "uint8")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -105,7 +109,7 @@ def require_float(x: Tensor, where: str, name: str = "input") -> None:
         raise DtypeError(f"{where}: {name} must be of a float dtype", expected="float32 or float64", got=x.type.dtype)
 
 
-def require_class_dtype(label: Tensor, where: str, allowed: tuple[str, ...]) -> None:
+def require_class_dtype(label: Tensor, where: str, allowed: tuple[str, ...] = LABELS) -> None:
     if label.type.dtype not in allowed:
         raise DtypeError(
             f"{where}: class labels have the wrong dtype",

@@ -15,7 +15,6 @@ from graphloss.losses import checks
 from graphloss.losses.nce import Noise, custom_noise, forced, log_uniform_noise, uniform_noise
 
 SAMPLERS = ("uniform", "log_uniform", "custom_dist")
-LABELS = ("int64", "int32")
 DEFAULT_NEGATIVES = 10
 
 Array = npt.NDArray[np.generic]
@@ -34,7 +33,7 @@ def features(value: object, where: str) -> tuple[Tensor, int]:
 def class_columns(value: object, x: Tensor, where: str) -> tuple[Tensor, int]:
     """Labels [N, T], int64, and their T, which must be known; [N] counts as [N, 1]."""
     y = checks.tensor(value, "label", where)
-    checks.require_class_dtype(y, where, LABELS)
+    checks.require_class_dtype(y, where)
     if y.type.rank == 1:
         y = ops.unsqueeze(y, (1,))
     true = y.type.shape[1] if y.type.rank == 2 else None
@@ -168,7 +167,7 @@ def tree_paths(table: object, code: object, x: Tensor, where: str) -> tuple[Tens
     found = []
     for value, name in ((table, "path_table"), (code, "path_code")):
         t = checks.tensor(value, name, where)
-        checks.require_class_dtype(t, where, LABELS)
+        checks.require_class_dtype(t, where)
         length = t.type.shape[1] if t.type.rank == 2 else None
         if not isinstance(length, int) or not checks.may_be_equal(t.type.shape[0], x.type.shape[0]):
             raise ShapeError(

@@ -13,7 +13,6 @@ from graphloss.errors import ArgumentTypeError, AttrError, DtypeError, ShapeErro
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import checks
 from graphloss.losses.adaptive import Adaptive, Cluster
-from graphloss.losses.arguments import LABELS
 from graphloss.nn.linear import Linear
 from graphloss.nn.module import Module
 
@@ -119,7 +118,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     def _loss(self, input: Tensor, target: Tensor) -> ASMoutput:
         where = type(self).__name__
         x, y = self._rows(input, where, (1, 2)), checks.tensor(target, "target", where)
-        checks.require_class_dtype(y, where, LABELS)
+        checks.require_class_dtype(y, where, checks.LABELS_OR_BYTES)
         single = x is not input
         if single and y.type.rank == 0:
             y = ops.unsqueeze(y, (0,))

@@ -7,7 +7,6 @@ from graphloss.errors import AttrError, DtypeError, ShapeError
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import checks
 from graphloss.losses import cross_entropy as ce
-from graphloss.losses.arguments import LABELS
 from graphloss.losses.reduction import check_reduction, reduced, reduced_rows
 from graphloss.nn.arguments import reduction_of
 
@@ -57,7 +56,7 @@ def nll_loss(
     reduction = check_reduction(reduction_of(size_average, reduce, reduction))
     x, y, axis = _classes(input, target, "nll_loss")
     checks.require_labels_of(x, y, axis, "nll_loss")
-    checks.require_class_dtype(y, "nll_loss", LABELS)
+    checks.require_class_dtype(y, "nll_loss", checks.LABELS_OR_BYTES)
     w = checks.class_weight(weight, x, axis, "nll_loss")
     return reduced_rows(ce.nll(x, y, axis, w, ignore_index), reduction, empty_mean)
 
@@ -120,7 +119,7 @@ def cross_entropy(
             raise AttrError(f"{where}: ignore_index has no meaning with probabilities", got=ignore_index)
         return reduced(ce.soft_cross_entropy(x, y, axis, w, float(label_smoothing)), reduction)
     checks.require_labels_of(x, y, axis, where)
-    checks.require_class_dtype(y, where, LABELS)
+    checks.require_class_dtype(y, where, checks.LABELS_OR_BYTES)
     rows = ce.cross_entropy(x, y, axis, w, ignore_index, float(label_smoothing))
     return reduced_rows(rows, reduction, empty_mean)
 

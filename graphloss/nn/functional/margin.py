@@ -6,7 +6,6 @@ from graphloss import dtypes
 from graphloss.errors import AttrError, DtypeError, ShapeError
 from graphloss.ir.tensor import Tensor
 from graphloss.losses import checks, hinge, logistic, multilabel
-from graphloss.losses.arguments import LABELS
 from graphloss.losses.labels import held
 from graphloss.losses.reduction import check_reduction, reduced
 from graphloss.nn.arguments import numbers, reduction_of, require_rows, require_same_rank
@@ -184,7 +183,7 @@ def multi_margin_loss(
     require_rows(x, where)
     axis = x.type.rank - 1
     checks.require_labels_of(x, y, axis, where)
-    checks.require_class_dtype(y, where, LABELS)
+    checks.require_class_dtype(y, where, checks.LABELS_OR_BYTES)
     w = checks.class_weight(weight, x, axis, where)
     return reduced(hinge.multi_margin(x, y, axis, int(p), float(margin), w), reduction)
 
