@@ -33,7 +33,7 @@ REFUSED: list[tuple[str, Call, tuple[Any, ...], type[GraphlossError], str]] = [
     ("p of multi margin", lambda x, y: F.multi_margin_loss(x, y, p=3), (X, Y), AttrError, "3"),
     ("cube of multi margin", lambda x, y: F.multi_margin_loss(x, y), (CUBE, Y), ShapeError, "(N, C)"),
     ("labels of multi margin", lambda x, y: F.multi_margin_loss(x, y), (X, np.zeros(5, int)), ShapeError, "[5]"),
-    ("int32 labels", lambda x, y: F.multi_margin_loss(x, y), (X, Y.astype("int32")), DtypeError, "int32"),
+    ("int16 labels", lambda x, y: F.multi_margin_loss(x, y), (X, Y.astype("int16")), DtypeError, "int16"),
     ("weight of multi margin", lambda x, y, w: F.multi_margin_loss(x, y, weight=w), (X, Y, X), ShapeError, "weight"),
     ("list of labels", lambda x, y: F.multilabel_margin_loss(x, y), (X, INTS[:, :2]), ShapeError, "[2, 2]"),
     ("float list", lambda x, y: F.multilabel_margin_loss(x, y), (X, X), DtypeError, "float32"),
