@@ -25,6 +25,7 @@ from graphloss.schedule.kernel import (
     Const,
     DimValue,
     IndexedLoad,
+    Iota,
     Keep,
     Kernel,
     Level,
@@ -138,10 +139,10 @@ def _split(kernel: Kernel, rows: Dim) -> Walk | None:
     if kernel.tile != Tile.COLUMNS or kernel.outer or kernel.row != rows or kernel.passes != 1:
         return None
     sums = [n.action for n in kernel.nodes if isinstance(n.action, RowReduce)]
-    plain = (Const, DimValue, Load, Apply, RowReduce, Store)
+    plain = (Const, DimValue, Iota, Load, Apply, RowReduce, Total, Store)
     if kernel.inner is None or not sums or any(s.kind != "sum" for s in sums):
         return None
-    if not all(isinstance(n.action, plain) for n in kernel.nodes):
+    if not all(isinstance(n.action, plain) for n in kernel.nodes) or _totals(kernel, Level.ROW):
         return None
     parts = [
         Buffer(f"{kernel.name}.{i}", "float64" if dtypes.is_float(s.dtype) else "int64", (1, kernel.inner), "partial")
@@ -156,7 +157,7 @@ def _split(kernel: Kernel, rows: Dim) -> Walk | None:
 def _first(kernel: Kernel, parts: list[Buffer]) -> Kernel | None:
     """Everything up to the sums, with the lanes as the elements of a row."""
     sums = [n.action.arg for n in kernel.nodes if isinstance(n.action, RowReduce)]
-    needed = _needed(kernel, [*sums, *_stores(kernel, Level.ELEMENT)])
+    needed = _needed(kernel, [*sums, *_totals(kernel, Level.ELEMENT), *_stores(kernel, Level.ELEMENT)])
     nodes: list[Node] = []
     new: dict[int, int] = {}
     left = iter(parts)
@@ -170,6 +171,8 @@ def _first(kernel: Kernel, parts: list[Buffer]) -> Kernel | None:
         elif i in needed:
             action = _renumbered(action, new)
             level = _level(action, nodes)
+            if isinstance(action, Total) and level is not Level.ELEMENT:
+                return None
             nodes.append(Node(action, level, () if level is Level.SCALAR else (0,)))
             new[i] = len(nodes) - 1
     buffers = (*_used(kernel, nodes), *parts)
@@ -181,6 +184,8 @@ def _level(action: Action, nodes: list[Node]) -> Level:
     if isinstance(action, Load):
         along, across = action.access.strides
         return Level.ELEMENT if across != 0 else Level.ROW if along != 0 else Level.SCALAR
+    if isinstance(action, Iota):
+        return Level.ELEMENT if action.axis == 1 else Level.ROW
     least = Level.ELEMENT if isinstance(action, Store) else Level.SCALAR
     return max((least, *(nodes[a].level for a in _operands(action))))
 
@@ -214,6 +219,12 @@ def _stores(kernel: Kernel, level: Level) -> list[int]:
     return [i for i, n in enumerate(kernel.nodes) if isinstance(n.action, Store) and n.level is level]
 
 
+def _totals(kernel: Kernel, most: Level) -> list[int]:
+    """Totals of what exists at most so often."""
+    found = [(i, n.action) for i, n in enumerate(kernel.nodes) if isinstance(n.action, Total)]
+    return [i for i, t in found if kernel.nodes[t.arg].level <= most]
+
+
 def _needed(kernel: Kernel, roots: list[int]) -> set[int]:
     """The nodes that these are made of, themselves among them, as far as sums."""
     needed: set[int] = set()
@@ -227,15 +238,15 @@ def _needed(kernel: Kernel, roots: list[int]) -> set[int]:
 
 
 def _operands(action: Action) -> tuple[int, ...]:
-    return action.args if isinstance(action, Apply) else (action.arg,) if isinstance(action, Store) else ()
+    return action.args if isinstance(action, Apply) else (action.arg,) if isinstance(action, (Store, Total)) else ()
 
 
 def _renumbered(action: Action, new: Mapping[int, int]) -> Action:
     if isinstance(action, Apply):
         return replace(action, args=tuple(new[a] for a in action.args))
-    return replace(action, arg=new[action.arg]) if isinstance(action, Store) else action
+    return replace(action, arg=new[action.arg]) if isinstance(action, (Store, Total)) else action
 
 
 def _used(kernel: Kernel, nodes: list[Node]) -> tuple[Buffer, ...]:
-    names = {n.action.access.buffer for n in nodes if isinstance(n.action, (Load, Store))}
+    names = {n.action.access.buffer for n in nodes if isinstance(n.action, (Load, Store, Total))}
     return tuple(b for b in kernel.buffers if b.name in names)

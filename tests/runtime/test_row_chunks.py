@@ -17,6 +17,7 @@ from graphloss.ir import dims
 from graphloss.nn import functional as F
 from graphloss.options import CompileOptions
 from graphloss.runtime.row_chunks import RowChunks
+from graphloss.schedule import stages
 from graphloss.schedule.chunked import BUDGET, Region
 from graphloss.schedule.plan import Plan
 
@@ -153,7 +154,7 @@ def program(build: Callable[[], list[Any]]) -> tuple[gl.Program, list[Any]]:
 
 def plan_of(build: Callable[[], list[Any]], **options: Any) -> Plan:
     main, fetches = program(build)
-    return explain(main, fetches, CompileOptions(**options)).code.plan
+    return explain(main, fetches, CompileOptions(cache=False, **options)).code.plan
 
 
 def run(build: Callable[[], list[Any]], feed: Feed, **options: Any) -> list[Array]:
@@ -239,6 +240,19 @@ def test_sums_of_columns_do_not_depend_on_how_many_rows_run_at_a_time(rng: np.ra
         for threads in (1, 2):
             (got,) = run(build, feed, row_chunk=chunk, threads=threads)
             assert got.tobytes() == want.tobytes()
+
+
+@pytest.mark.parametrize("build", [bias_and_smoothing, squared_error, hidden_layer])
+def test_sums_of_columns_in_a_kernel_of_lanes(
+    build: Callable[[], list[Any]], monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    """As those of very wide rows are planned, alone or with all else that takes one loop over them."""
+    feed = inputs(rng, 300)
+    want = run(build, feed)
+    monkeypatch.setattr(stages, "COLUMNS_WIDE", 0)
+    test_the_logits_are_local(build)
+    for chunk in (1, 65, 200):
+        assert_close(run(build, feed, row_chunk=chunk, cache=False, threads=2), want)
 
 
 def test_narrow_rows_beside_wide_ones() -> None:

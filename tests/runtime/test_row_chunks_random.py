@@ -20,7 +20,7 @@ from graphloss.options import CompileOptions
 from graphloss.passes.pipelines import lower_only
 from graphloss.runtime.compile import compile_graph
 from graphloss.runtime.compiled import Compiled
-from graphloss.schedule import row_walks, rows
+from graphloss.schedule import row_walks, rows, stages
 
 Array = npt.NDArray[Any]
 N, C, D = 11, 40, 4  # wide enough for kernels whose chunks are single rows
@@ -83,6 +83,7 @@ def test_chunks_of_rows(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_walks, "COLUMN_ROWS", 2)
     regions = folds = 0
     for seed in range(first, first + 10):
+        monkeypatch.setattr(stages, "COLUMNS_WIDE", 0 if seed % 3 == 0 else C)
         main, fetches = program(seed)
         graph = main.snapshot([f.name for f in fetches])  # type: ignore[attr-defined]
         rng = np.random.default_rng(1000 + seed)

@@ -178,12 +178,14 @@ def test_a_walk_over_parts_of_rows() -> None:
     assert walk.grain == dims.mul(region.grain, 4)
 
 
-def column_sums(read: str = "out", offset: int = 0) -> Kernel:
+def column_sums(read: str = "out", offset: int = 0, *, total: bool = False) -> Kernel:
     b = Build(Tile.COLUMNS, (), N, C, grain=1)
     scale = b.load("factor", R, [0], strides=(0, 1))
     value = b.apply("mul", E, [0], b.load(read, E, [0], strides=(C, 1), offset=offset), scale)
-    total = b.reduce("sum", 0, value)
-    b.store("db", R, [1], b.apply("mul", R, [1], total, scale), (0, 1))
+    if total:
+        b.total("sum", E, 0, value, "parts")
+    column = b.reduce("sum", 0, value)
+    b.store("db", R, [1], b.apply("mul", R, [1], column, scale), (0, 1))
     return b.kernel("columns")
 
 
@@ -198,6 +200,20 @@ def test_sums_of_columns_join_the_region() -> None:
     assert isinstance(walk, Kernel) and isinstance(sums, Kernel)
     assert walk.outer == (N,) and walk.row == C and walk.tile == Tile.ROWS
     assert sums.row == 1 and {b.name for b in sums.buffers} == {*region.folds, "factor", "db"}
+
+
+def test_a_total_beside_sums_of_columns_has_a_part_per_chunk() -> None:
+    all_buffers = {**buffers(), "db": Buffer("db", "float32", (C,), "output")}
+    all_buffers["factor"] = Buffer("factor", "float32", (C,), "input")
+    all_buffers["parts"] = Buffer("parts", "float64", (1,), "partial")
+    b = Build(Tile.ROWS, (), 1)
+    b.store("sum", R, [1], b.reduce("sum", 0, b.load("parts", E, [0], "float64")), (0,))
+    steps = (PRODUCT, column_sums("logits", total=True), b.kernel("finish"))
+    order, (region,) = regions(steps, all_buffers, {"db", "sum"})
+    assert [*map(named, order)] == ["logits", "columns", "columns_sums", "finish"]
+    finish = order[3]
+    assert isinstance(finish, Kernel) and finish.row == dims.floordiv(dims.add(N, 319), 320) and region.grain == 320
+    assert finish.buffers[0].shape == all_buffers["parts"].shape == (finish.row,)
 
 
 def test_sums_of_columns_of_other_rows() -> None:
