@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+import graphloss as gl
 from graphloss import layers, ops
 from graphloss.ir.tensor import Tensor
 from tests.losses.runners import RUNNERS, Array, Runner, as_written
@@ -113,3 +114,30 @@ def test_the_gradient_of_a_saturated_loss(name: str, dtype: str, run: Runner) ->
     value, (grad,) = run(loss, {"x": x, "y": y}, ("x",))
     assert np.isfinite(value).all()
     np.testing.assert_allclose(grad, exact(x.astype(float), y), rtol=1e-5, atol=1e-6)
+
+
+@BOTH_DTYPES
+def test_the_second_derivative_of_a_saturated_loss(dtype: str) -> None:
+    """∂/∂x Σ v·(p − e_y) = p·(v − Σ p·v), in eager mode."""
+    rng = np.random.default_rng(7)
+    x, y, v = rng.choice(LOGITS[dtype], (N, C)).astype(dtype), rng.integers(0, C, N), rng.normal(size=(N, C))
+    with gl.dygraph.guard():
+        scores, weights = gl.dygraph.to_variable(x), gl.dygraph.to_variable(v.astype(dtype))
+        scores.stop_gradient = False
+        (g,) = gl.dygraph.grad(fluid(ops.softmax(scores), gl.dygraph.to_variable(y)), scores, create_graph=True)
+        (h,) = gl.dygraph.grad(ops.reduce_sum(g * weights), scores)
+        assert h is not None
+        np.testing.assert_allclose(h.numpy(), through_softmax(x.astype(float), v), rtol=1e-5, atol=1e-6)
+
+
+def test_a_logarithm_behind_a_long_way() -> None:
+    """Far from the exponential the quotient is formed; no chain is too long."""
+    with gl.dygraph.guard():
+        x = gl.dygraph.to_variable(np.array([0.5, -2.0]))
+        x.stop_gradient = False
+        p = total = ops.exp(x)
+        for _ in range(2000):
+            p = ops.reshape(p, (2,))
+            total = total + ops.log(p)
+        total.backward()
+        np.testing.assert_allclose(x.gradient(), np.exp([0.5, -2.0]) + 2000)
