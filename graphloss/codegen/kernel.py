@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from llvmlite import ir
 
 from graphloss.codegen import flow
+from graphloss.codegen.alike import alike
 from graphloss.codegen.by_rows import emit_row_driver
 from graphloss.codegen.call import Callee
 from graphloss.codegen.chunk import Chunk
@@ -20,7 +22,7 @@ from graphloss.codegen.nest import emit_nest, nest_cost
 from graphloss.codegen.nodes import scalar_level, scalar_stores
 from graphloss.codegen.plan import Plan, kernel_cost
 from graphloss.codegen.rows import emit_rows, emit_split_row
-from graphloss.codegen.table import DISPATCH, Table, chunks, extent, work
+from graphloss.codegen.table import DISPATCH, STATUS, Table, chunks, extent, work
 from graphloss.codegen.target import Target
 from graphloss.ir.dims import Dim
 from graphloss.schedule.kernel import Column, Keep, Kernel, Store, Tile
@@ -34,6 +36,15 @@ _CHEAP: Final = 8  # cost of one element up to which a single row is taken for a
 _TILES: Final = {Tile.ROWS: emit_rows, Tile.COLUMNS: emit_columns, Tile.LANES_ARE_ROWS: emit_lanes_are_rows}
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A kernel and its code; `own`, the table that this code takes where it serves several kernels."""
+
+    kernel: Native
+    code: ir.Function
+    own: Table | None
+
+
 def emit_module(
     kernels: Sequence[Native],
     table: Table,
@@ -41,24 +52,31 @@ def emit_module(
     segments: Sequence[Sequence[str]] = (),
     by_rows: Mapping[int, Dim] = MappingProxyType({}),
 ) -> ir.Module:
-    """The module with `void k<i>(ptr table, i64 first chunk, i64 end chunk)` for the i-th kernel and `void run_<j>(ptr
-    table)` for the j-th segment, a list of kernel names that run one after the other; for those `by_rows`
-    `void run_<j>(ptr table, i64 first row, i64 end row)`, of so many rows.
+    """The module with `void k<i>(ptr table, i64 first chunk, i64 end chunk)` for the i-th kernel, unless one before it
+    has the same code, and `void run_<j>(ptr table)` for the j-th segment, a list of kernel names that run one after the
+    other; for those `by_rows` `void run_<j>(ptr table, i64 first row, i64 end row)`, of so many rows.
 
     Chunks of one kernel may run in any order and on any thread. A driver gives a kernel of several chunks and enough
     work to the dispatch function of the table: `void dispatch(ptr kernel, ptr table, i64 chunks)`.
     """
     module = ir.Module(name="kernels")
-    functions: dict[str, tuple[Native, ir.Function]] = {}
+    cut = {name for number in by_rows for name in segments[number]}
+    shared = alike(k for k in kernels if k.name not in cut)
+    parts: dict[str, _Part] = {}
     for number, kernel in enumerate(kernels):
-        functions[kernel.name] = (kernel, _emit_kernel(module, f"k{number}", kernel, table, target))
+        first, own = shared.get(kernel.name, (kernel.name, None))
+        if first == kernel.name:
+            code = _emit_kernel(module, f"k{number}", kernel, table if own is None else own, target)
+        else:
+            code = parts[first].code
+        parts[kernel.name] = _Part(kernel, code, own)
     for number, names in enumerate(segments):
-        parts = [functions[name] for name in names]
+        here = [parts[name] for name in names]
         if number in by_rows:
-            plain = [(k, f) for k, f in parts if isinstance(k, Kernel)]
+            plain = [(p.kernel, p.code) for p in here if isinstance(p.kernel, Kernel)]
             emit_row_driver(module, f"run_{number}", plain, by_rows[number], table, WORTH_DISPATCH)
         else:
-            _emit_driver(module, f"run_{number}", parts, table)
+            _emit_driver(module, f"run_{number}", here, table)
     return module
 
 
@@ -109,7 +127,7 @@ def _is_finish(kernel: Kernel, plan: Plan) -> bool:
     )
 
 
-def _emit_driver(module: ir.Module, name: str, parts: Sequence[tuple[Native, ir.Function]], table: Table) -> None:
+def _emit_driver(module: ir.Module, name: str, parts: Sequence[_Part], table: Table) -> None:
     function = ir.Function(module, ir.FunctionType(VOID, [POINTER]), name)
     for attribute in ("nounwind", "noinline", "optnone"):  # it runs once: not worth the time of the code generator
         function.attributes.add(attribute)
@@ -122,21 +140,36 @@ def _emit_driver(module: ir.Module, name: str, parts: Sequence[tuple[Native, ir.
     def size(dim: Dim) -> ir.Value:
         return i64(dim) if isinstance(dim, int) else word(table.dim_index(dim), I64)
 
+    space = argument
+    if longest := max((p.own.slots for p in parts if p.own is not None), default=0):
+        space = builder.alloca(I64, size=ir.Constant(flow.I32, longest))
+        space.type = POINTER  # llvmlite types the address of stack space
+
+    def table_of(part: _Part) -> ir.Value:
+        """What the code of a part takes: all of them the same space, since none runs when the next one begins."""
+        if part.own is None:
+            return argument
+        words = [STATUS, *map(table.dim_index, part.own.dims), *map(table.buffer_index, part.own.buffers)]
+        for to, index in enumerate(words, STATUS):
+            builder.store(word(index, I64), builder.gep(space, [i64(to)], source_etype=I64), align=8)
+        return space
+
     dispatch = Callee(word(DISPATCH, POINTER), ir.FunctionType(VOID, [POINTER, POINTER, I64]))
     threaded = builder.icmp_unsigned("!=", dispatch.pointer, ir.Constant(POINTER, None))
-    for kernel, code in parts:
+    for part in parts:
+        kernel, code, given = part.kernel, part.code, table_of(part)
         count, elements = chunks(kernel), work(kernel)
         cost = nest_cost(kernel) if isinstance(kernel, NestKernel) else kernel_cost(kernel)
         least = -(-WORTH_DISPATCH // cost)
         if (isinstance(count, int) and count <= 1) or (isinstance(elements, int) and elements < least):
-            builder.call(code, [argument, i64(0), size(count)])
+            builder.call(code, [given, i64(0), size(count)])
             continue
         number = size(count)
         worth = builder.and_(threaded, builder.icmp_signed(">", number, i64(1)))
         worth = builder.and_(worth, builder.icmp_signed(">=", size(elements), i64(least)))
         with builder.if_else(worth) as (several, alone):
             with several:
-                builder.call(dispatch, [builder.bitcast(code, POINTER), argument, number])
+                builder.call(dispatch, [builder.bitcast(code, POINTER), given, number])
             with alone:
-                builder.call(code, [argument, i64(0), number])
+                builder.call(code, [given, i64(0), number])
     builder.ret_void()

@@ -3,6 +3,7 @@ recomputed."""
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass, field
 
 from graphloss.ir.dims import Dim
@@ -49,7 +50,8 @@ class Grouping:
     def __init__(self, staged: Staged) -> None:
         self.s = staged
         self.groups: list[Group] = []
-        self._open: dict[tuple[Place, Frame | None, frozenset[int]], Group] = {}
+        self._open: dict[Place, dict[tuple[Frame | None, frozenset[int]], Group]] = {}
+        self._places: list[Place] = []  # of those open, a heap of negated ones
         self._stored: dict[int, Stored] = {}
         self._positions = {x.id: i for i, x in enumerate(staged.order) if isinstance(x, Value)}
         self._count = 1 + max(self._positions, default=0)
@@ -63,12 +65,9 @@ class Grouping:
                 place, frame = s.root_place[i]
                 self._add_root(item, place, frame)
         done: list[Group] = []
-        while self._open:
-            place = max(key[0] for key in self._open)
-            here = [g for key, g in self._open.items() if key[0] == place]
-            for key in [k for k in self._open if k[0] == place]:
-                del self._open[key]
-            here = self._merge(here)
+        while self._places:
+            level, sub = heapq.heappop(self._places)
+            here = self._merge(list(self._open.pop((-level, -sub)).values()))
             for g in here:
                 self._fill(g)
             done.extend(here)
@@ -78,8 +77,11 @@ class Grouping:
     # --- roots
 
     def _group(self, place: Place, frame: Frame | None, atoms: frozenset[int]) -> Group:
-        key = (place, frame, frozenset() if frame is not None else atoms)
-        return self._open.setdefault(key, Group(place, frame))
+        if place not in self._open:
+            self._open[place] = {}
+            heapq.heappush(self._places, (-place[0], -place[1]))
+        key = (frame, frozenset() if frame is not None else atoms)
+        return self._open[place].setdefault(key, Group(place, frame))
 
     def _add_root(self, root: Root, place: Place, frame: Frame | None) -> None:
         v = root.value

@@ -36,6 +36,8 @@ from graphloss.schedule.workspace import Lowered, NonEmpty, row_major, spread
 
 # A chain of more scalar functions than this is cut by a store, so that kernels stay of a size that compiles quickly.
 DEPTH_LIMIT = 160
+# So is a chain of more reductions of a row: the pass of each computes again what those before it have computed.
+REDUCTION_LIMIT = 4
 
 
 class Lowering(Views):
@@ -250,6 +252,9 @@ class Lowering(Views):
             )
         if form.kind in ("argmax", "argmin") and len(self.atoms.resolve(over)) > 1:
             ref = self.reread(ref, self.shape(op.inputs[0]))
+            return self.reduce(op, ref, form, out)
+        if over and self.reduced_along(ref.value, over) >= REDUCTION_LIMIT:
+            self.refs[op.inputs[0]] = ref = self.reread(ref, self.shape(op.inputs[0]))
             return self.reduce(op, ref, form, out)
         value = ref.value
         if not over:  # only dimensions of size 1: the value itself, or index 0

@@ -15,7 +15,7 @@ from graphloss.schedule.atoms import Atoms
 from graphloss.schedule.index import rebase
 from graphloss.schedule.kernel import Buffer
 from graphloss.schedule.spelling import one_spelling
-from graphloss.schedule.values import Call, Constant, Opaque, Read, Ref, Root, Site, Value
+from graphloss.schedule.values import Call, Constant, Opaque, Read, Reduction, Ref, Root, Site, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class Workspace:
         self.refs: dict[str, Ref] = {}
         self._shared: dict[tuple[object, ...], Value] = {}
         self._depth: dict[int, int] = {}
+        self._rows: dict[int, tuple[tuple[int, ...], int]] = {}
         self._next = 0
         self.varying: set[int] = set()
 
@@ -68,10 +69,25 @@ class Workspace:
         value.id = self._next
         self._next += 1
         self._depth[value.id] = 1 + max((self._depth[x.id] for x in value.deps), default=0)
+        if (rows := self._reduced(value)) is not None:
+            self._rows[value.id] = rows
         if value.own or any(x.id in self.varying for x in value.deps):
             self.varying.add(value.id)
         self.out.values.append(value)
         return value
+
+    def _reduced(self, value: Value) -> tuple[tuple[int, ...], int] | None:
+        """Along which loops `value` was reduced last, and how often one after the other below it."""
+        found = max((self._rows[x.id] for x in value.deps if x.id in self._rows), key=lambda r: r[1], default=None)
+        if not isinstance(value, Reduction):
+            return found
+        over = self.atoms.resolve(value.over)
+        return over, 1 + (found[1] if found is not None and self.atoms.resolve(found[0]) == over else 0)
+
+    def reduced_along(self, value: Value, over: Sequence[int]) -> int:
+        """How many reductions along `over` follow each other below `value`."""
+        along, count = self._rows.get(value.id, ((), 0))
+        return count if self.atoms.resolve(along) == self.atoms.resolve(over) else 0
 
     def constant(self, value: float | int | bool, dtype: str) -> Value:
         # the sign of zero and the type of a number are part of the key

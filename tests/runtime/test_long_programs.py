@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import graphloss as gl
+from graphloss.schedule.kernel import Kernel
 
 OPTIONS = gl.CompileOptions(cache=False)
 
@@ -34,3 +35,19 @@ def test_a_gradient_through_a_chain() -> None:
     feed = {"x": np.array([[1.0, -0.5, 0.0]])}
     (value,) = gl.Executor(options=OPTIONS).run(main, feed=feed, fetch_list=[slope])
     np.testing.assert_allclose(value, 4 * feed["x"] + 0.5**500, rtol=1e-14)
+
+
+def test_a_chain_of_reductions() -> None:
+    """What a few softmaxes have reduced goes through memory, since each pass computes again what those
+    before it have computed."""
+    main = gl.Program()
+    with gl.program_guard(main):
+        x = gl.data("x", [None, 5], "float64")
+        y = x
+        for _ in range(1000):
+            y = gl.layers.softmax(y)
+    feed = {"x": np.array([[1.0, 0.5, 0.0, -3.0, 9.0], [0.25, 3.0, 2.0, 2.0, 2.0]])}
+    code = gl.explain(main, [y], options=OPTIONS).code
+    assert max(k.passes for k in code.plan.kernels if isinstance(k, Kernel)) <= 6
+    (value,) = gl.Executor(options=OPTIONS).run(main, feed=feed, fetch_list=[y])
+    np.testing.assert_allclose(value, np.full((2, 5), 0.2), rtol=1e-14)
