@@ -9,6 +9,7 @@ from llvmlite import ir
 
 from graphloss import dtypes
 from graphloss.codegen import math
+from graphloss.codegen.math import forms
 from graphloss.codegen.values import Lanes
 from graphloss.errors import UnsupportedError
 from graphloss.ir.scalar import EXPENSIVE, FUNCTIONS
@@ -17,11 +18,13 @@ _BITS: Final = {"int8": 8, "uint8": 8, "int16": 16, "int32": 32, "int64": 64}
 
 
 def apply(
-    lanes: Lanes, fn: str, source: str, target: str, args: list[ir.Value], *, inline: bool = True
+    lanes: Lanes, fn: str, source: str, target: str, args: list[ir.Value], *, inline: bool = True,
+    made_by: tuple[str, ...] = (),
 ) -> ir.Value:
     """fn(args); `source` is the dtype of the operands (of the last one for select), `target` that of the result.
 
-    Without `inline`, long functions become calls.
+    Without `inline`, long functions become calls. `made_by` names the functions of one operand that made the operand,
+    the last one first.
     """
     if fn == "cast":
         return lanes.convert(args[0], source, target)
@@ -37,7 +40,8 @@ def apply(
         return _integer(lanes, fn, source, *args)
     if fn in _FLOAT:
         return _FLOAT[fn](lanes, *args)
-    return math.emit(lanes, fn, source, *args, inline=inline or FUNCTIONS[fn].cost < EXPENSIVE)
+    form = forms.form(lanes, source, (fn, *made_by))
+    return math.emit(lanes, form, source, *args, inline=inline or FUNCTIONS[fn].cost < EXPENSIVE)
 
 
 def _unsupported(fn: str, dtype: str) -> UnsupportedError:

@@ -8,6 +8,7 @@ from graphloss import dtypes
 from graphloss.codegen import flow, functions
 from graphloss.codegen.flow import I32, I64, i64
 from graphloss.codegen.frame import Frame, Place, Ramp, Scalar, Spread, Value, Values
+from graphloss.codegen.math.forms import DEPTH
 from graphloss.ir.dims import Dim
 from graphloss.schedule.kernel import (
     Access,
@@ -79,7 +80,20 @@ def _apply(frame: Frame, action: Apply, args: list[Value]) -> Value:
         # Index arithmetic stays scalar, so that a load whose index is the same in every lane stays contiguous.
         return uniform(frame, functions.apply(lanes.with_width(1), action.fn, source, action.dtype, scalars))
     vectors = [a.vector for a in args]
-    return Value(functions.apply(lanes, action.fn, source, action.dtype, vectors, inline=frame.inline))
+    made_by = _made_by(frame, action)
+    return Value(functions.apply(lanes, action.fn, source, action.dtype, vectors, inline=frame.inline, made_by=made_by))
+
+
+def _made_by(frame: Frame, action: Apply) -> tuple[str, ...]:
+    """The functions of one operand and of one dtype that made the operand of `action`, the last one first."""
+    found: list[str] = []
+    while len(action.args) == 1 and len(found) + 1 < DEPTH:
+        below = frame.actions[action.args[0]]
+        if not isinstance(below, Apply) or below.dtype != action.dtype:
+            break
+        found.append(below.fn)
+        action = below
+    return tuple(found)
 
 
 def _meets(frame: Frame, fn: str, ramp: ir.Value, scalar: ir.Value) -> ir.Value:

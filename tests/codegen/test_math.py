@@ -13,6 +13,7 @@ from mpmath import mp
 
 from graphloss.codegen.math import FUNCTIONS, emit
 from graphloss.codegen.math.coefficients import COEFFICIENTS, SPLIT
+from graphloss.codegen.math.forms import form
 from graphloss.codegen.math.remez import fit, split, splits, tasks
 from graphloss.codegen.values import Lanes
 from tests.codegen.harness import Array, Compiled, around, compiled, specials, stratified, ulps, uniform
@@ -55,6 +56,12 @@ REFERENCES = {
     "tan": (np.tan, 0.501, 3.00, 0.501, 3.00),
 }
 
+# forms for some arguments only: those from a to b, and NaN; then as above
+PARTS = {
+    "exp_nonpositive": (np.exp, -np.inf, 0.0, 0.80, 0.80, 0.82, 0.82),
+    "log1p_unit": (np.log1p, 0.0, 1.0, 0.82, 0.86, 0.84, 0.88),
+}
+
 # where the sweeps of benchmarks/math_ulp.py found the largest errors, now or in earlier forms of the functions
 HARD = (
     -1.126297557109605, -1.1400078535079956, -0.29560720412810565, 1.4005280918605543e-06, 0.0007840096950531006,
@@ -93,6 +100,37 @@ def test_accuracy(function: str, dtype: str, level: str) -> None:
         want = reference(x.astype(np.longdouble))
     bound = bounds[DTYPES.index(dtype) + 2 * (level == "sse2")]
     check(compiled(function, dtype, level=level)(x), want, bound, x)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("function", PARTS)
+def test_accuracy_of_forms_for_some_arguments(function: str, dtype: str, level: str) -> None:
+    reference, low, high, *bounds = PARTS[function]
+    x = np.concatenate([samples(dtype), uniform(dtype, low if low == 0 else -2, high, 20000)])
+    x = np.abs(x) if low == 0 else x
+    x = x[((x >= low) & (x <= high)) | np.isnan(x)]
+    with np.errstate(all="ignore"):
+        want = reference(x.astype(np.longdouble))
+    bound = bounds[DTYPES.index(dtype) + 2 * (level == "sse2")]
+    check(compiled(function, dtype, level=level)(x), want, bound, x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("level", LEVELS)
+def test_what_is_known_of_an_argument_chooses_the_form(dtype: str, level: str) -> None:
+    chosen: list[str] = []
+
+    def chain(lanes: Lanes, x: ir.Value) -> ir.Value:
+        chosen.extend(form(lanes, dtype, names) for names in (
+            ("exp", "neg", "abs"), ("log1p", "exp", "neg", "abs"), ("exp", "abs", "neg"), ("log1p", "exp", "neg"),
+            ("exp",), ("log1p", "exp"),
+        ))  # fmt: skip
+        return x
+
+    Compiled(chain, (dtype,), dtype, 16, level)
+    unit = "log1p_unit" if dtype == "float32" and level != "sse2" else "log1p"
+    assert chosen == ["exp_nonpositive", unit, "exp", "log1p", "exp", "log1p"]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -295,7 +333,7 @@ def test_no_library_is_called() -> None:
 
 def test_every_function_has_a_test() -> None:
     others = {"floor", "ceil", "round", "trunc", "abs", "sign", "min", "max", "erf", "lgamma", "digamma", "pow"}
-    assert set(REFERENCES) | others | {"mod", "floor_mod", "floordiv", "ldexp"} == FUNCTIONS
+    assert set(REFERENCES) | set(PARTS) | others | {"mod", "floor_mod", "floordiv", "ldexp"} == FUNCTIONS
 
 
 def test_coefficients_are_what_the_generator_makes() -> None:

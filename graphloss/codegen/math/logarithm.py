@@ -107,3 +107,19 @@ def log1p(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
     y = lanes.select(lanes.lt(x, infinity), lanes.copysign(y, x), x)  # the sign of x: keeps -0
     pole = lanes.select(lanes.eq(x, lanes.neg(one)), lanes.const(dtype, -INFINITY), lanes.const(dtype, NAN))
     return lanes.select(lanes.gt(x, lanes.neg(one)), y, pole)
+
+
+def log1p_unit(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    """log1p for 0 ≤ x ≤ 1 or NaN: 1 + x is below √2, or between √2 and 2, and no exponent has to be found.
+
+    Below, f = x; above, f = (x - 1)/2, rounded once, and `low` has what it lost.
+    """
+    zero, half = lanes.const(dtype, 0.0), lanes.const(dtype, 0.5)
+    above = lanes.gt(x, lanes.const(dtype, 2.0 * SQRT_HALF[dtype] - 1.0))
+    halved = lanes.mul(x, half)
+    down = lanes.sub(halved, half)
+    lost = lanes.sub(halved, lanes.add(down, half))
+    f = lanes.select(above, down, x)
+    low = lanes.select(above, lanes.add(lost, lanes.const(dtype, LN2_LOW[dtype])), zero)
+    rest = log_rest(lanes, dtype, f, low)
+    return lanes.add(lanes.select(above, lanes.const(dtype, LN2_HIGH[dtype]), zero), lanes.add(f, rest))
