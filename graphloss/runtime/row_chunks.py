@@ -1,8 +1,8 @@
 """Running a region of the plan some rows at a time: kernels on a range of rows, host calls on pieces of their operands.
 
 A kernel addresses a buffer by the row's number in the whole batch. Of a local buffer only the rows at hand exist; so
-the address it is given is that of a whole buffer whose rows at hand lie there. Partial sums of columns are added up
-after each range, in their order, so that the sum is the same however many rows run at a time.
+the address it is given is that of a whole buffer whose rows at hand lie there. Partial results of columns are
+combined after each range, in their order, so that the result is the same however many rows run at a time.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class RowChunks:
         self._folds: list[_Fold] = []
 
     def shape(self, buffer: str, whole: tuple[int, ...]) -> tuple[int, ...]:
-        """What there is of a buffer of the region: the rows at hand, or a sum and what is added to it at a time."""
+        """What there is of a buffer of the region: the rows at hand, or a result and what goes into it at a time."""
         if buffer in self.region.folds:
             return (1 + -(-self.size // self._grain), *whole[1:])
         return (self.size, *whole[1:])
@@ -55,7 +55,7 @@ class RowChunks:
         start, stride = address(array), array.strides[0]
         if buffer in self.region.folds:
             self._shifted.append((word, start + stride, stride, self._grain))
-            self._folds.append(_Fold(word, start, array[0], list(array[1:])))
+            self._folds.append(_Fold(word, start, array[0], list(array[1:]), _COMBINE[self.region.folds[buffer]]))
         else:
             self._shifted.append((word, start, stride, 1))
 
@@ -104,18 +104,24 @@ class RowChunks:
 
 @dataclass(frozen=True)
 class _Fold:
-    """Partial sums of a range and the sum of those before, whose address `start` is in `word` at the end."""
+    """Partial results of a range and what those before it make, whose address `start` is in `word` at the end."""
 
     word: int
     start: int
     total: Array
     parts: list[Array]
 
+    combine: np.ufunc
+
     def add(self, n: int, *, first: bool) -> None:
+        parts = self.parts[:n]
         if first:
-            self.total.fill(0)
-        for part in self.parts[:n]:
-            np.add(self.total, part, out=self.total)
+            self.total[...] = parts.pop(0) if parts else 0
+        for part in parts:
+            self.combine(self.total, part, out=self.total)
+
+
+_COMBINE: Final[Mapping[str, np.ufunc]] = {"sum": np.add, "max": np.maximum, "min": np.minimum}
 
 
 def evaluate(form: Host, operands: Sequence[Array], outputs: Sequence[Array]) -> None:

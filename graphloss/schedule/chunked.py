@@ -8,7 +8,7 @@ Kernels keep their chunks, and with them their partial results: how many rows ru
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from graphloss import dtypes
@@ -35,8 +35,8 @@ class Region:
 
     `local` are buffers that only these steps use, of which the rows at hand need to exist: name -> slot; buffers of one
     slot may lie in the same memory. `slots` are bytes per row, `sums` bytes of the outputs that pieces add up to,
-    `cuts` by step number. Kernels have chunks of `grain` rows. `folds` are buffers of a partial sum of columns per
-    chunk, of which those of the rows at hand exist, and their sum.
+    `cuts` by step number. Kernels have chunks of `grain` rows. `folds` are buffers of a partial result per chunk for
+    each column, of which those of the rows at hand exist, and what they combine to: name -> "sum", "max" or "min".
     """
 
     begin: int
@@ -47,7 +47,7 @@ class Region:
     sums: tuple[Dim, ...]
     grain: Dim
     cuts: Mapping[int, Cut]
-    folds: frozenset[str] = frozenset()
+    folds: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """What it is; in figures where no size is open."""
@@ -165,7 +165,7 @@ class _Finder:
         )
         return part, region
 
-    def _settle(self, part: _Partition, rows: Dim, local: set[str]) -> tuple[Dim, frozenset[str]]:
+    def _settle(self, part: _Partition, rows: Dim, local: set[str]) -> tuple[Dim, dict[str, str]]:
         """Kernels in the region as they walk there, what finishes them behind it."""
         walks = {id(s): w for s in part.inside if isinstance(s, Kernel) and (w := self._walk(s, rows)) is not None}
         widest: Dim = 1
@@ -185,7 +185,7 @@ class _Finder:
         ]
         for step in part.after:
             self._enter(step)
-        return grain, frozenset().union(*(w.columns for w in walks.values()))
+        return grain, {b: kind for w in walks.values() for b, kind in w.columns.items()}
 
     def _walk(self, kernel: Kernel, rows: Dim) -> Walk | None:
         key = (id(kernel), rows)

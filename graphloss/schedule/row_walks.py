@@ -52,14 +52,14 @@ class Walk:
     finish: tuple[Kernel, ...] = ()
 
     @property
-    def columns(self) -> frozenset[str]:
-        """Buffers of partial sums of columns, all of which can be added up chunk by chunk."""
-        found = [n.action for n in self.kernel.nodes if isinstance(n.action, Column)]
-        return frozenset(c.access.buffer for c in found if all(x.kind == "sum" for x in found))
+    def columns(self) -> dict[str, str]:
+        """Buffers of partial results of columns, and how chunks of them combine."""
+        found = (n.action for n in self.kernel.nodes if isinstance(n.action, Column))
+        return {c.access.buffer: c.kind for c in found}
 
     def in_chunks(self, rows: Dim) -> tuple[Kernel, dict[str, Buffer]]:
         """The kernel in chunks of so many rows, and its partial results: one for each chunk, but one alone of columns,
-        to which those of the rows at hand are added."""
+        with which those of the rows at hand are combined."""
         kernel, grain = self.kernel, d.mul(rows, self.per_row)
         cut = kernel.axes[:1] if kernel.split_row else kernel.outer
         chunks = d.floordiv(d.add(d.product(cut), d.sub(grain, 1)), grain)

@@ -139,9 +139,20 @@ def two_heads_and_a_penalty() -> list[Any]:
     return with_gradients(both + 0.1 * gl.layers.reduce_sum(gl.layers.square(w)), x, w, u, b)
 
 
+def extremes() -> list[Any]:
+    x, w, y, b = data("x", "w", "y", "b")
+    z = F.linear(x, w, b)
+    return [
+        *with_gradients(F.cross_entropy(z, y), x, w),
+        gl.layers.reduce_max(z, dim=0),
+        gl.layers.reduce_min(z, dim=0),
+    ]
+
+
 BUILDERS = (
     plain, bias_and_smoothing, class_weights, per_row, value_only, capped_with_z_loss, distilled, divergence, fluid,
     probabilities, squared_error, yes_or_no, each_element, two_classes_of_a_row, hidden_layer, two_heads_and_a_penalty,
+    extremes,
 )  # fmt: skip
 
 

@@ -73,6 +73,7 @@ def program(seed: int) -> tuple[Program, list[Tensor]]:
         loss = ops.reduce_mean(each)
         wanted = [g for g in gradients([loss], [x, w, v, bias]) if g is not None]
         extra = [pool[int(rng.integers(len(pool)))]] if rng.random() < 0.3 else []
+        extra += [ops.reduce_max(z, 0), ops.reduce_min(pool[-1], 0)] if rng.random() < 0.3 else []
     return main, [loss, *wanted, *extra]
 
 
