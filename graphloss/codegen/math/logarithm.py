@@ -24,6 +24,16 @@ def split_exponent(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.
 
 def log_rest(lanes: Lanes, dtype: str, f: ir.Value, low: ir.Value | None) -> ir.Value:
     """log(1 + f) - f + low for √½ - 1 ≤ f < √2 - 1; low is a correction far below the result."""
+    half, product = _log_series(lanes, dtype, f, low)
+    # f²/2 is the larger part: not rounded before the sum.
+    if lanes.target.has_fma:
+        return lanes.fma(half, f, product)
+    upper, lower = _parabola(lanes, dtype, f, half)
+    return lanes.add(upper, lanes.add(lower, product))
+
+
+def _log_series(lanes: Lanes, dtype: str, f: ir.Value, low: ir.Value | None) -> tuple[ir.Value, ir.Value]:
+    """(h, p) with log(1 + f) - f + low = h f + p."""
     half = lanes.mul(f, lanes.const(dtype, -0.5))
     if dtype == "float32":
         factor, series = lanes.mul(lanes.mul(f, f), f), polynomial(lanes, dtype, "log", f)
@@ -31,20 +41,35 @@ def log_rest(lanes: Lanes, dtype: str, f: ir.Value, low: ir.Value | None) -> ir.
         factor = lanes.div(f, lanes.add(f, lanes.const(dtype, 2.0)))
         z = lanes.mul(factor, factor)
         series = lanes.fma(z, polynomial(lanes, dtype, "log", z), lanes.neg(lanes.mul(half, f)))
-    product = lanes.mul(factor, series) if low is None else lanes.fma(factor, series, low)
-    # f²/2 is the larger part: not rounded before the sum. Without FMA the square of the upper bits of f is exact.
-    if lanes.target.has_fma:
-        return lanes.fma(half, f, product)
+    return half, lanes.mul(factor, series) if low is None else lanes.fma(factor, series, low)
+
+
+def _parabola(lanes: Lanes, dtype: str, f: ir.Value, half: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """-f²/2 in two parts, without FMA: the square of the upper bits of f is exact."""
     upper, lower = halves(lanes, dtype, f)
     half_upper = lanes.mul(upper, lanes.const(dtype, -0.5))
-    return lanes.add(lanes.mul(half_upper, upper), lanes.add(lanes.mul(lanes.add(half, half_upper), lower), product))
+    return lanes.mul(half_upper, upper), lanes.mul(lanes.add(half, half_upper), lower)
 
 
 def _log_sum(lanes: Lanes, dtype: str, e: ir.Value, f: ir.Value, lead: ir.Value, low: ir.Value | None) -> ir.Value:
     """e·ln 2 + log(1 + f) + (lead - f) + low, smallest terms first; lead is f, or f with a correction."""
+    high = lanes.const(dtype, LN2_HIGH[dtype])
     tail = lanes.mul(e, lanes.const(dtype, LN2_LOW[dtype]))
-    rest = log_rest(lanes, dtype, f, tail if low is None else lanes.add(tail, low))
-    return lanes.fma(e, lanes.const(dtype, LN2_HIGH[dtype]), lanes.add(lead, rest))
+    low = tail if low is None else lanes.add(tail, low)
+    if lanes.target.has_fma:
+        return lanes.fma(e, high, lanes.add(lead, log_rest(lanes, dtype, f, low)))
+    # The small terms are rounded more often: so the sums of the large ones are exact until the last.
+    half, product = _log_series(lanes, dtype, f, low)
+    upper, lower = _parabola(lanes, dtype, f, half)
+    total, first = _exact_sum(lanes, lanes.mul(e, high), lead)
+    total, second = _exact_sum(lanes, total, upper)
+    return lanes.add(total, lanes.add(lanes.add(first, second), lanes.add(lower, product)))
+
+
+def _exact_sum(lanes: Lanes, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """(s, r) with s + r = a + b, s the rounded sum; a is 0 or the larger one."""
+    total = lanes.add(a, b)
+    return total, lanes.sub(b, lanes.sub(total, a))
 
 
 def normal_parts(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.Value]:
