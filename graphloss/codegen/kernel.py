@@ -145,12 +145,17 @@ def _emit_driver(module: ir.Module, name: str, parts: Sequence[_Part], table: Ta
         space = builder.alloca(I64, size=ir.Constant(flow.I32, longest))
         space.type = POINTER  # llvmlite types the address of stack space
 
+    held: dict[int, int] = {}  # what lies in the space: word -> word of the table
+
     def table_of(part: _Part) -> ir.Value:
         """What the code of a part takes: all of them the same space, since none runs when the next one begins."""
         if part.own is None:
             return argument
         words = [STATUS, *map(table.dim_index, part.own.dims), *map(table.buffer_index, part.own.buffers)]
         for to, index in enumerate(words, STATUS):
+            if held.get(to) == index:
+                continue
+            held[to] = index
             builder.store(word(index, I64), builder.gep(space, [i64(to)], source_etype=I64), align=8)
         return space
 
