@@ -37,7 +37,7 @@ from graphloss.schedule.workspace import Lowered, NonEmpty, row_major, spread
 # A chain of more scalar functions than this is cut by a store, so that kernels stay of a size that compiles quickly.
 DEPTH_LIMIT = 160
 # So is a chain of more reductions of a row: the pass of each computes again what those before it have computed.
-REDUCTION_LIMIT = 4
+REDUCTION_LIMIT = 8
 
 
 class Lowering(Views):
