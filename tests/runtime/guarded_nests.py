@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graphloss.ir import loops
+from graphloss.ir.loop_live import checks
 from graphloss.ir.loops import Nest
 from graphloss.ops.interpret import Failure, interpret
 from tests.codegen.nest_runner import NativeNest, cases, shape_of
@@ -82,8 +83,12 @@ class Nests:
 
 
 def linear(nest: Nest, sizes: Sizes, failure: Failure) -> int:
-    """The number of the element that a check reported, in row-major order."""
-    return int(np.ravel_multi_index(failure.index, shape_of(nest.array(failure.array), sizes)))
+    """The position that a check reported: that of the element, row-major, or of the step in a sample."""
+    shape = shape_of(nest.array(failure.array), sizes)
+    if any(check.name == failure.name and check.step is not None for check in checks(nest.body)):
+        sample, step = failure.index
+        return sample * int(np.prod(shape)) + step
+    return int(np.ravel_multi_index(failure.index, shape))
 
 
 def malformed(nest: Nest, inputs: Sequence[Array], rng: np.random.Generator) -> Iterator[Array]:
