@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from graphloss.ir import dims as d
 from graphloss.ir.dims import Dim
-from graphloss.schedule.kernel import IndexedLoad, Keep, Kernel, Level, Load, Store, Tile
+from graphloss.schedule.kernel import Buffer, IndexedLoad, Keep, Kernel, Level, Load, Store, Tile
 
 
 def overwrites(kernel: Kernel, written: str, read: str) -> bool:
@@ -11,13 +12,13 @@ def overwrites(kernel: Kernel, written: str, read: str) -> bool:
     wrote to its place.
 
     That is so if all writes go through one access, the reads that come in the same pass go through the same one and
-    stand before the write, and no read comes in a later pass. Where a row is cut into lanes or chunks, each of which
-    goes through all passes, no read may leave its own.
+    stand before the write, and no read comes in a later pass. Each row of the kernel, or lane or chunk of it, goes
+    through all passes before the next one: no read may leave its own.
     """
     if kernel.tile == Tile.LANES_ARE_ROWS:
         return False
-    sizes = {b.name: b.dtype for b in kernel.buffers}
-    if sizes[written] != sizes[read]:
+    buffers = {b.name: b for b in kernel.buffers}
+    if buffers[written].dtype != buffers[read].dtype:
         return False
     stores = [
         (i, n, n.action.access)
@@ -35,7 +36,7 @@ def overwrites(kernel: Kernel, written: str, read: str) -> bool:
         action = node.action
         if not isinstance(action, (Load, IndexedLoad)) or action.access.buffer != read:
             continue
-        if not node.at or node.at[-1] > first or not _stays(kernel, action, places):
+        if not node.at or node.at[-1] > first or not _stays(kernel, action, buffers[written], places):
             return False
         # row-level nodes come before the loop of their pass
         if node.level is not Level.ROW and node.at[-1] == first and not _same(action, places, i < position):
@@ -43,18 +44,20 @@ def overwrites(kernel: Kernel, written: str, read: str) -> bool:
     return True
 
 
-def _stays(kernel: Kernel, action: Load | IndexedLoad, places: set[tuple[Dim, tuple[Dim, ...]]]) -> bool:
-    """Whether a read stays in the lane, or the chunk of elements, that the write at the same position is in."""
-    if kernel.split_row:
+def _stays(
+    kernel: Kernel, action: Load | IndexedLoad, written: Buffer, places: set[tuple[Dim, tuple[Dim, ...]]]
+) -> bool:
+    """Whether a read stays in the row, lane or chunk of elements that the write at the same position is in."""
+    if kernel.split_row or kernel.row is None:
         return _same(action, places, before=True)
-    if kernel.tile != Tile.COLUMNS:
-        return True
     ((offset, strides),) = places
-    row = kernel.row_axis
+    if kernel.tile == Tile.ROWS and len(kernel.outer) == 1 and strides[0] == d.product(written.shape[1:]):
+        return True  # a row of the kernel is one of the buffer
+    row, own = kernel.row_axis, action.access.strides
     across = [s for axis, s in enumerate(strides) if axis != row]
-    if action.access.offset != offset or [s for axis, s in enumerate(action.access.strides) if axis != row] != across:
+    if action.access.offset != offset or [s for axis, s in enumerate(own) if axis != row] != across:
         return False
-    return isinstance(action, Load) or action.stride == strides[row]
+    return own[row] in (0, strides[row]) and (isinstance(action, Load) or action.stride == strides[row])
 
 
 def _same(action: Load | IndexedLoad, places: set[tuple[Dim, tuple[Dim, ...]]], before: bool) -> bool:

@@ -101,3 +101,33 @@ def test_chunks_of_rows(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, final, whole in zip(graph.fetches, unit.code.graph.fetches, plain.fetches, strict=True):
             np.testing.assert_allclose(got[final], want[whole], rtol=1e-9, atol=1e-11, err_msg=f"seed {seed}, {name}")
     assert regions and folds
+
+
+@pytest.mark.parametrize("of_row", [False, True])
+def test_what_other_parts_of_a_row_still_need(of_row: bool) -> None:
+    """Each part of a row reads the first one, in another pass than the one that writes."""
+    main = Program()
+    with program_guard(main):
+        x, v, u = data("x", [None, D], "float64"), data("v", [D, C], "float64"), data("u", [C, D], "float64")
+        flat = ops.matmul(x, v)
+        whole = flat.type.shape
+        parts = ops.reshape(flat, (whole[0], 8, 5))
+        if of_row:
+            sums = ops.reduce_sum(parts, 2, keepdims=True)
+            z = ops.tanh(parts * sums - ops.slice_axes(parts, [1, 2], [0, 0], [1, 1]))
+        else:
+            sums = ops.reduce_sum(parts * ops.slice_axes(parts, [1], [0], [1]), 2, keepdims=True)
+            z = parts - sums
+        first = ops.matmul(ops.reshape(z, whole), u)
+        second = ops.matmul(flat * ops.reduce_sum(first, 1, keepdims=True), u)
+    graph = main.snapshot([first.name, second.name])  # type: ignore[attr-defined]
+    rng = np.random.default_rng(4)
+    feeds: dict[str, Array] = {"x": rng.normal(size=(N, D)), "v": rng.normal(size=(D, C)), "u": rng.normal(size=(C, D))}
+    plain = lower_only(graph)
+    want = evaluate(plain, {n: feeds[n] for n in plain.feeds})
+    options = CompileOptions(row_chunk=1, cache=False, threads=1)
+    unit = Compiled(compile_graph(graph, options), options)
+    (region,) = unit.code.plan.regions
+    assert len(region.slots) < len(region.local), "some memory is used twice"
+    for got, name in zip(unit.run([feeds[n] for n in unit.inputs]), plain.fetches, strict=True):
+        np.testing.assert_allclose(got, want[name], rtol=1e-9, atol=1e-11)

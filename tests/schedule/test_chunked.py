@@ -274,5 +274,28 @@ def test_what_may_overwrite_in_lanes(kernel: Kernel, may: bool) -> None:
     assert overwrites(kernel, "b", "a") is may
 
 
+def in_rows_of_a_row(strides: Sequence[int] = (12, 4, 1), offset: int = 0, passes: Sequence[int] = (0, 1)) -> Kernel:
+    """A kernel whose rows are parts of those of `a` and `b`."""
+    k = Build(Tile.ROWS, (N, 3), 4, passes=2)
+    value = k.load("a", E, passes, strides=strides, offset=offset)
+    k.reduce("sum", 0, value)
+    k.store("b", E, [1], value if 1 in passes else k.const(1.0))
+    return k.kernel()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "may"),
+    [
+        (in_rows_of_a_row(), True),
+        (in_rows_of_a_row(passes=[0]), True),
+        (in_rows_of_a_row(strides=(12, 0, 1), passes=[0]), False),  # the first part, read for the others too
+        (in_rows_of_a_row(strides=(12, -4, 1), offset=8, passes=[0]), False),
+        (in_rows_of_a_row(strides=(12, 4, 0), passes=[0]), True),
+    ],
+)
+def test_what_may_overwrite_in_parts_of_a_row(kernel: Kernel, may: bool) -> None:
+    assert overwrites(kernel, "b", "a") is may
+
+
 def test_what_may_overwrite_in_a_walk_over_elements() -> None:
     assert overwrites(each(), "out", "logits") and not overwrites(each(offset=1), "out", "logits")
