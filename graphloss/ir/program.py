@@ -179,7 +179,8 @@ class Program:
     @property
     def described(self) -> str:
         """What an error calls it."""
-        return f"program {self.name!r} (made at {self.location})" if self.location else f"program {self.name!r}"
+        made = f"made at {self.location}" if self.location else "the default one, outside of every program_guard"
+        return f"program {self.name!r} ({made})"
 
     def edited(self) -> None:
         """Notes a change: nothing made from the program before it may be used again."""

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import EllipsisType
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy.typing as npt
 
 from graphloss import dtypes
 from graphloss.errors import ArgumentTypeError, ShapeError, UnsupportedError
-from graphloss.ir.opdef import OpDef, get
+from graphloss.ir.location import user_location
+from graphloss.ir.opdef import OpDef, all_ops, get
 from graphloss.ir.types import TensorType
 
 
@@ -100,8 +101,9 @@ class Tensor:
         first = self.type.shape[0] if self.type.shape else None
         if not isinstance(first, int):
             raise ShapeError(
-                f"{self._called} cannot be iterated", "a first dimension known when the program is built", self.type
-            )
+                f"{self._called} cannot be iterated", "a first dimension known when the program is built", self.type,
+                where=user_location(), hint="ops work on all rows at once",
+            )  # fmt: skip
         return (self[i] for i in range(first))
 
     @property
@@ -133,11 +135,23 @@ class Tensor:
         """What `backward` brought; eager arrays have it."""
         raise UnsupportedError(f"a {type(self).__name__} has no tape")
 
+    if not TYPE_CHECKING:  # a checker would take it for a promise of every attribute
+
+        def __getattr__(self, name: str) -> object:
+            # Few ops are methods; whoever looks for another one is told where it is.
+            ops = set() if name.startswith("_") else {op.name for op in all_ops()}
+            found = next((f"; there is gl.ops.{op}" for op in (name, f"reduce_{name}") if op in ops), "")
+            what = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(what + found, name=name, obj=self)
+
     def __hash__(self) -> int:
         return id(self)
 
     def __bool__(self) -> bool:
-        raise TypeError("a graphloss Variable has no truth value while a program is built; use where(condition, x, y)")
+        raise ArgumentTypeError(
+            f"{self._called} has no truth value while a program is built", where=user_location(),
+            hint="gl.ops.where(condition, x, y) chooses element by element; gl.dygraph computes at once",
+        )  # fmt: skip
 
     def __add__(self, other: Operand) -> Tensor:
         return apply_binary("add", self, other)
@@ -214,7 +228,8 @@ def apply(name: str, inputs: Sequence[Tensor], attrs: Mapping[str, object]) -> t
     op = get(name)
     for x in inputs:
         if not isinstance(x, Tensor):
-            raise ArgumentTypeError(f"{name}: an operand is not a Variable", "a Variable", type(x).__name__)
+            got = type(x).__name__
+            raise ArgumentTypeError(f"{name}: an operand is not a Variable", "a Variable", got, where=user_location())
     complete = op.complete(attrs)
     if not op.halves:
         inputs, complete = [cast(x, x.type.dtype) for x in inputs], op.computing(complete)
@@ -252,14 +267,15 @@ def as_tensor(value: Operand, dtype: str, op: str) -> Tensor:
         return value
     if isinstance(value, bool) or (not isinstance(value, (int, float)) and not hasattr(value, "__float__")):
         if not isinstance(value, bool):
-            raise ArgumentTypeError(f"{op}: an operand is neither a Variable nor a number", got=type(value).__name__)
+            what = f"{op}: an operand is neither a Variable nor a number"
+            raise ArgumentTypeError(what, got=type(value).__name__, where=user_location())
         return constant(value, dtype)
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):  # an array, or an integer without end
         what = f"{op}: an operand is neither a Variable nor a number that {dtype} holds"
         hint = "feed an array, or write it into the program with assign"
-        raise ArgumentTypeError(what, got=type(value).__name__, hint=hint) from None
+        raise ArgumentTypeError(what, got=type(value).__name__, where=user_location(), hint=hint) from None
     if dtypes.is_int(dtype):
         if not math.isfinite(number) or number != int(number):
             raise ArgumentTypeError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from graphloss.errors import UnsupportedError
@@ -150,31 +151,39 @@ class Variable(Tensor):
 
     def numpy(self) -> NoReturn:
         """Eager arrays only: a program's variable has a value in a run."""
-        raise self._eager_only("numpy", "fetch it: Executor.run(program, feed, fetch_list=[v])")
+        raise self._eager_only("numpy()", "fetch it: Executor.run(program, feed, fetch_list=[v])")
+
+    def __array_function__(self, func: Callable[..., object], *_: object) -> NoReturn:
+        """Eager arrays only: NumPy's functions would otherwise take a variable for an object."""
+        raise self._eager_only(f"numpy.{func.__name__}", "gl.ops and gl.layers have functions of variables")
+
+    def item(self) -> NoReturn:
+        """Eager arrays only: a program's variable has a value in a run."""
+        raise self._eager_only("item()", "fetch it: Executor.run(program, feed, fetch_list=[v])")
 
     def backward(self) -> NoReturn:
         """Eager arrays only: see `append_backward`."""
-        raise self._eager_only("backward", "use append_backward(loss) or gradients(targets, inputs)")
+        raise self._eager_only("backward()", "use append_backward(loss) or gradients(targets, inputs)")
 
     def gradient(self) -> NoReturn:
         """Eager arrays only: see `gradients`."""
-        raise self._eager_only("gradient", "use gradients(targets, inputs), or fetch the name in grad_name")
+        raise self._eager_only("gradient()", "use gradients(targets, inputs), or fetch the name in grad_name")
 
     def detach(self) -> NoReturn:
         """Eager arrays only: see `stop_gradient`."""
-        raise self._eager_only("detach", "set stop_gradient, or give gradients() a no_grad_set")
+        raise self._eager_only("detach()", "set stop_gradient, or give gradients() a no_grad_set")
 
     def set_value(self, value: object) -> NoReturn:
         """Eager arrays only: a run or the scope sets values."""
-        raise self._eager_only("set_value", "feed it, or set it in the scope")
+        raise self._eager_only("set_value()", "feed it, or set it in the scope")
 
     def clear_gradient(self) -> NoReturn:
         """Eager arrays only."""
-        raise self._eager_only("clear_gradient", "gradients of a program do not accumulate between runs")
+        raise self._eager_only("clear_gradient()", "gradients of a program do not accumulate between runs")
 
     def _eager_only(self, method: str, hint: str) -> UnsupportedError:
         return UnsupportedError(
-            f"{method}() needs an eager array, and {self._name!r} is a variable of a program",
+            f"{method} needs an eager array, and {self._name!r} is a variable of a program",
             where=self.location,
             hint=hint,
         )

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Final, ParamSpec, TypeVar
 
+import numpy as np
+
 from graphloss import dtypes
 from graphloss.errors import ArgumentTypeError, AttrError, DtypeError, GraphlossError, LabelError, ShapeError
 from graphloss.ir.dims import Dim
@@ -39,8 +41,32 @@ def located(fn: Callable[P, R], name: str | None = None) -> Callable[P, R]:
         except GraphlossError as error:
             error.with_op(name or fn.__name__, user_location())
             raise
+        except (AttributeError, TypeError, ValueError):
+            wrong = _no_tensor(fn, args, kwargs, name or fn.__name__)
+            if wrong is None:
+                raise
+            raise wrong from None
 
     return run
+
+
+def _no_tensor(
+    fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object], called: str
+) -> ArgumentTypeError | None:
+    """The error of an array where a Variable belongs, found after a call failed: a call that succeeds costs nothing."""
+    signature = inspect.signature(fn)
+    try:
+        given = signature.bind(*args, **kwargs).arguments
+    except TypeError:  # of the call itself, which says all
+        return None
+    for name, value in given.items():
+        takes = str(signature.parameters[name].annotation)
+        values = value if "Sequence[Tensor" in takes and isinstance(value, (list, tuple)) else (value,)
+        if re.search("Tensor|Operand", takes) and (wrong := [x for x in values if isinstance(x, (np.ndarray, list))]):
+            error = _not_a_variable(wrong[0], name, called, None)
+            error.with_op(called, user_location())
+            return error
+    return None
 
 
 @contextmanager
@@ -68,7 +94,11 @@ def tensor(value: object, name: str, where: str, hint: str | None = None) -> Ten
     """`value` if it is a Variable or an eager array, else ArgumentTypeError."""
     if isinstance(value, Tensor):
         return value
-    raise ArgumentTypeError(
+    raise _not_a_variable(value, name, where, hint)
+
+
+def _not_a_variable(value: object, name: str, where: str, hint: str | None) -> ArgumentTypeError:
+    return ArgumentTypeError(
         f"{where}: {name} is not a Variable",
         expected="a Variable of a program, or a VarBase under dygraph.guard()",
         got=type(value).__name__,

@@ -14,6 +14,7 @@ from graphloss.errors import (
     GraphlossError,
 )
 from graphloss.ir.defaults import default_main_program
+from graphloss.ir.place import CPUPlace
 from graphloss.ir.program import Program
 from graphloss.ir.tensor import Tensor
 from graphloss.ir.variable import Variable
@@ -42,6 +43,9 @@ class Executor:
         place: `CPUPlace()` or None.
         options: compile options of all its runs.
 
+    Raises:
+        ArgumentTypeError: another place, or options that are none.
+
     Example:
         >>> import numpy as np
         >>> import graphloss as gl
@@ -56,6 +60,8 @@ class Executor:
     def __init__(self, place: object = None, options: CompileOptions | None = None) -> None:
         if options is not None and not isinstance(options, CompileOptions):
             raise ArgumentTypeError("options are CompileOptions", expected="CompileOptions", got=type(options).__name__)
+        if place is not None and not isinstance(place, CPUPlace):
+            raise ArgumentTypeError("an Executor runs on the CPU", expected="CPUPlace() or None", got=repr(place))
         self.place = place
         self.options = options or _DEFAULT
         self._closed = False

@@ -85,3 +85,26 @@ def test_refused(
     assert words in str(caught.value)
     if what not in OF_CONSTRUCTORS:
         assert "test_errors_more.py:" in str(caught.value), "it says where the call is"
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (lambda a: gl.layers.softmax(a), "input"),
+        (lambda a: gl.layers.reduce_sum(a), "input"),
+        (lambda a: gl.layers.concat([a, a]), "input"),
+        (lambda a: gl.nn.functional.softmax(a, dim=1), "input"),
+        (lambda a: gl.layers.softmax(a.tolist()), "input"),
+    ],
+)
+def test_an_array_where_a_variable_belongs(call: Callable[[object], object], argument: str) -> None:
+    with pytest.raises(ArgumentTypeError) as caught:
+        call(np.ones((2, 3), np.float32))
+    lines = str(caught.value).splitlines()
+    assert f": {argument} is not a Variable" in lines[0] and "expected a Variable of a program" in lines[1]
+    assert "test_errors_more.py:" in str(caught.value)
+
+
+def test_an_executor_of_no_place() -> None:
+    with pytest.raises(ArgumentTypeError, match="an Executor runs on the CPU"):
+        gl.Executor("gpu")
