@@ -88,7 +88,7 @@ class Grouping:
         strides = self.s.lowered.atoms.strides(root.strides)
         new = set(strides) == self._atoms(v) and v.id not in self._stored and not self.s.is_leaf(v)
         if v.id in self.s.total or v.id in self.s.column:
-            if new and root.offset == 0 and strides == self._plain(v):
+            if new and root.offset == 0 and strides == self.plain(v):
                 # the kernel that combines the partial results writes straight to the root's buffer
                 self._stored[v.id] = Stored(root.buffer, 0, tuple(strides.items()))
                 self._partial(v, root.buffer)
@@ -103,7 +103,8 @@ class Grouping:
         self._group(self.s.place[v.id], self.s.frame[v.id], self._atoms(v.deps[0])).partials[v.id] = v
         self.results[v.id] = buffer
 
-    def _plain(self, v: Value) -> dict[int, Dim]:
+    def plain(self, v: Value) -> dict[int, Dim]:
+        """How a value lies in a buffer of its own: stride by atom."""
         order = self._layout(v)
         return dict(zip(order, row_major([self.s.lowered.atoms.sizes[a] for a in order]), strict=True))
 
@@ -234,7 +235,7 @@ class Grouping:
         """A load of the buffer that holds `v`; the group that computes `v` gets the store, or the partial result."""
         known = self._stored.get(v.id)
         if known is None:
-            strides = self._plain(v)
+            strides = self.plain(v)
             buffer = f"temp.{len(self.s.lowered.buffers)}"
             shape = tuple(self.s.lowered.atoms.sizes[a] for a in strides)
             self.s.lowered.buffers[buffer] = Buffer(buffer, v.dtype, shape, "temp")

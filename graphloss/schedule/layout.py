@@ -59,21 +59,21 @@ def choose(
     if not order:
         return Layout((), None, None, table)
     if frame is None:
-        axes = _merge([order], accesses, sizes)
+        axes = merge([order], accesses, sizes)
         return Layout(tuple(axes[:-1]), axes[-1], None, table)
     row = [a for a in order if a in frame.row]
     last = max(i for i, a in enumerate(order) if a in frame.row)
     after = list(order[last + 1 :])
     before = [a for a in order[: last + 1] if a not in frame.row]
-    rows = _merge([row], accesses, sizes)
+    rows = merge([row], accesses, sizes)
     if len(rows) != 1:
         raise RowSplit
-    inner = _merge([after], accesses, sizes) if after else []
+    inner = merge([after], accesses, sizes) if after else []
     if inner and any(access.get(row[-1]) == 1 for access in indexed):
         both = [access for access in accesses if frame.row & set(access) and access.get(inner[-1][-1], 0) != 0]
         if not both:
-            return Layout((*_merge([before], accesses, sizes), *inner), rows[0], None, table)
-    outer = _merge([before], accesses, sizes) + inner[:-1]
+            return Layout((*merge([before], accesses, sizes), *inner), rows[0], None, table)
+    outer = merge([before], accesses, sizes) + inner[:-1]
     return Layout(tuple(outer), rows[0], inner[-1] if inner else None, table)
 
 
@@ -86,7 +86,8 @@ def _order(atoms: frozenset[int], accesses: Sequence[Strides]) -> list[int]:
     return [a for a in sorted(atoms) if a not in order] + order
 
 
-def _merge(runs: list[list[int]], accesses: Sequence[Strides], sizes: Sequence[Dim]) -> list[tuple[int, ...]]:
+def merge(runs: Sequence[Sequence[int]], accesses: Sequence[Strides], sizes: Sequence[Dim]) -> list[tuple[int, ...]]:
+    """Atoms in this order as axes: neighbours of one run are one loop where all accesses walk them as one."""
     axes: list[tuple[int, ...]] = []
     for run in runs:
         for a in run:

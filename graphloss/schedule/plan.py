@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from graphloss.ir import dims as d
 from graphloss.ir.dims import Dim
 from graphloss.ir.graph import Graph
+from graphloss.schedule import layout
 from graphloss.schedule.chunked import Region, Step, regions
 from graphloss.schedule.group import Group, Grouping
 from graphloss.schedule.kernel import (
@@ -27,7 +29,7 @@ from graphloss.schedule.nest import Native, NestKernel
 from graphloss.schedule.rows import CHUNK, Built, KernelBuilder
 from graphloss.schedule.stages import Staged, stage
 from graphloss.schedule.values import HostCall, NestCall, Opaque, Reduction
-from graphloss.schedule.workspace import Lowered, NonEmpty
+from graphloss.schedule.workspace import Lowered, NonEmpty, row_major
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,11 @@ def _finish(staged: Staged, grouping: Grouping, group: Group, built: Built, coun
     columns = [(v, b) for v, b in parts if v.id in staged.column and v.id not in staged.segment]
     segments = [(v, b) for v, b in parts if v.id in staged.segment]
     if totals:
-        kernels.append(_combine(staged, grouping, totals, f"k{count + len(kernels)}", None))
+        kernels.append(_combine(staged, grouping, totals, f"k{count + len(kernels)}"))
     if segments:
         kernels.append(_taken(staged, grouping, segments, f"k{count + len(kernels)}"))
     for v, partial in columns:
-        kernels.append(_combine(staged, grouping, [(v, partial)], f"k{count + len(kernels)}", partial.shape[1]))
+        kernels.append(_combine(staged, grouping, [(v, partial)], f"k{count + len(kernels)}", built.row))
     return kernels
 
 
@@ -140,20 +142,29 @@ def _taken(staged: Staged, grouping: Grouping, parts: list[tuple[Reduction, Buff
 
 
 def _combine(
-    staged: Staged, grouping: Grouping, parts: list[tuple[Reduction, Buffer]], name: str, width: Dim | None
+    staged: Staged, grouping: Grouping, parts: list[tuple[Reduction, Buffer]], name: str, row: tuple[int, ...] = ()
 ) -> Kernel:
+    """The sum over chunks of totals; or, of one column result, of each of the elements over the atoms `row`, in whose
+    order partial results lie: the result may lie in another."""
     nodes: list[Node] = []
     buffers: list[Buffer] = []
+    sizes = staged.lowered.atoms.sizes
+    across: tuple[Dim, ...] = ()
     for v, partial in parts:
-        chunks = partial.shape[0]
+        chunks, width = partial.shape[0], d.product(partial.shape[1:])
         result = staged.lowered.buffers[grouping.results[v.id]]
         buffers += [partial, result]
-        strides: tuple[Dim, ...] = (1,) if width is None else (width, 1)
+        have = dict(zip(row, row_major([sizes[a] for a in row]), strict=True))
+        want = grouping.plain(v)
+        axes = layout.merge([row], [have, want], sizes)
+        across = tuple(d.product(tuple(sizes[a] for a in axis)) for axis in axes)
+        ins, outs = ([access.get(axis[-1], 0) for axis in axes] for access in (have, want))
+        strides = (*ins[:-1], width, *ins[-1:])
         nodes.append(Node(Load(partial.dtype, Access(partial.name, 0, strides)), Level.ELEMENT, (0,)))
         nodes.append(Node(RowReduce(partial.dtype, v.kind, len(nodes) - 1), Level.ROW, (0,)))
         if partial.dtype != v.dtype:
             nodes.append(Node(Apply(v.dtype, "cast", (len(nodes) - 1,)), Level.ROW, (1,)))
-        out: tuple[Dim, ...] = (0,) if width is None else (0, 1)
-        nodes.append(Node(Store(v.dtype, len(nodes) - 1, Access(result.name, 0, out)), Level.ROW, (1,)))
-    tile = Tile.ROWS if width is None else Tile.COLUMNS
-    return Kernel(name, tile, (), chunks, width, 1, tuple(nodes), tuple(buffers), False, 1)
+        access = Access(result.name, 0, (*outs[:-1], 0, *outs[-1:]))
+        nodes.append(Node(Store(v.dtype, len(nodes) - 1, access), Level.ROW, (1,)))
+    tile, inner = (Tile.COLUMNS, across[-1]) if across else (Tile.ROWS, None)
+    return Kernel(name, tile, across[:-1], chunks, inner, 1, tuple(nodes), tuple(buffers), False, 1)

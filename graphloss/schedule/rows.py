@@ -49,10 +49,11 @@ COLUMN_CHUNKS = 64
 
 @dataclass
 class Built:
-    """A kernel, its partial buffers by reduction id, and the check sites behind its slots."""
+    """A kernel, its partial buffers by reduction id, and the atoms of its row, in the order of sums of columns."""
 
     kernel: Kernel
     partials: dict[int, Buffer] = field(default_factory=dict)
+    row: tuple[int, ...] = ()
 
 
 class KernelBuilder:
@@ -100,7 +101,7 @@ class KernelBuilder:
             self.name, self.tile, outer, row_size, inner, passes, tuple(self.nodes), tuple(self.buffers.values()),
             split, self.grain,
         )  # fmt: skip
-        return Built(kernel, partials)
+        return Built(kernel, partials, row or ())
 
     # --- axes
 

@@ -40,6 +40,7 @@ def planned(build: Callable[[], list[Tensor]], feeds: Feeds) -> Plan:
 
 def big(plan: Plan) -> list[Kernel]:
     """The kernels that walk over a tensor; what combines partial results and finishes scalars is left out."""
+
     def tensor(b: Buffer) -> bool:
         return b.role == "input" or (len(b.shape) > 1 and b.role != "partial")
 
@@ -191,3 +192,16 @@ def test_what_reads_a_product_of_inputs_comes_after_it(rng: np.random.Generator)
     feeds = {"x": x, "w": w, "y": rng.integers(0, 50, 6)}
     for wanted in ([0], [1], [2], [0, 1, 2], [1, 3], [0, 1, 2, 3]):
         planned(lambda wanted=wanted: [build()[i] for i in wanted], feeds)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("kind", [ops.reduce_sum, ops.reduce_max])
+def test_results_of_columns_lie_as_they_are_read(kind: Callable[..., Tensor]) -> None:
+    """Columns are summed in the order of x; what reads the sums walks them in another."""
+
+    def build() -> list[Tensor]:
+        x = data("x", [None, 24])
+        n = x.type.shape[0]
+        turned = ops.transpose(ops.reshape(x - kind(ops.tanh(x), 0, True), (n, 12, 2)), [0, 2, 1])
+        return [ops.reshape(turned, (n, 24))]
+
+    planned(build, {"x": np.random.default_rng(5).normal(size=(70, 24)).astype("float32")})
