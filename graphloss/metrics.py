@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from graphloss.errors import ArgumentTypeError, AttrError, ShapeError, UnsupportedError, ValueRangeError
 
+__all__ = ["Accuracy", "Auc", "CompositeMetric", "EditDistance", "MetricBase", "Precision", "Recall"]
+
 Array: TypeAlias = npt.NDArray[Any]
 
 

@@ -126,7 +126,8 @@ class NLLLoss(_Loss):
         ignore_index: label of rows that count for nothing: loss and gradient exactly 0.
         empty_mean: the mean where all rows are ignored: "zero", "nan" or "error".
 
-    Call: (input, label), [N, C] and int64 [N], or [N, C, d1, …] and [N, d1, …]. Gives [1], or for "none" label's shape.
+    Call: (input, label), [N, C] and [N], or [N, C, d1, …] and [N, d1, …]; labels int64 or int32. Gives [1], or for
+    "none" label's shape.
 
     Raises:
         LabelError (in the run): a label that is neither ignore_index nor in [0, C).

@@ -51,8 +51,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     Attributes: head, a `Linear`; tail[i], the pair of `Linear` layers with the weights U_i and V_i. Under
     `dygraph.guard()` they hold eager parameters, else parameters of the default main program.
 
-    Call: (input [N, F], target [N] int64), or [F] and []. Gives the named tuple (output, loss): ln p(target), [N] or
-    [], and the mean of −output, [].
+    Call: (input [N, F], target [N], int64, int32 or uint8), or [F] and []. Gives the named tuple (output, loss):
+    ln p(target), [N] or [], and the mean of −output, [].
 
     Raises:
         LabelError (in the run): a target outside [0, n_classes). ShapeError, DtypeError, ArgumentTypeError: at the

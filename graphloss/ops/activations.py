@@ -254,49 +254,61 @@ def gelu(x: Tensor, approximate: bool = False) -> Tensor:
 
 
 def relu6(x: Tensor, threshold: float = 6.0) -> Tensor:
+    """min(max(x, 0), threshold)."""
     return apply("relu6", (x,), {"threshold": threshold})[0]
 
 
 def leaky_relu(x: Tensor, alpha: float = 0.02) -> Tensor:
+    """x where x > 0, else alpha·x."""
     return apply("leaky_relu", (x,), {"alpha": alpha})[0]
 
 
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    """x where x > 0, else alpha·(e^x − 1)."""
     return apply("elu", (x,), {"alpha": alpha})[0]
 
 
 def selu(x: Tensor, scale: float | None = None, alpha: float | None = None) -> Tensor:
+    """scale·x where x > 0, else scale·alpha·(e^x − 1); by default the constants of self-normalising networks."""
     values = {"scale": SELU_SCALE if scale is None else scale, "alpha": SELU_ALPHA if alpha is None else alpha}
     return apply("selu", (x,), values)[0]
 
 
 def soft_relu(x: Tensor, threshold: float = 40.0) -> Tensor:
+    """ln(1 + e^y), y = x clipped to ±threshold."""
     return apply("soft_relu", (x,), {"threshold": threshold})[0]
 
 
 def swish(x: Tensor, beta: float = 1.0) -> Tensor:
+    """x·σ(beta·x)."""
     return apply("swish", (x,), {"beta": beta})[0]
 
 
 def hard_sigmoid(x: Tensor, slope: float = 0.2, offset: float = 0.5) -> Tensor:
+    """slope·x + offset, clipped to [0, 1]."""
     return apply("hard_sigmoid", (x,), {"slope": slope, "offset": offset})[0]
 
 
 def brelu(x: Tensor, t_min: float = 0.0, t_max: float = 24.0) -> Tensor:
+    """x clipped to [t_min, t_max]."""
     return apply("brelu", (x,), {"t_min": t_min, "t_max": t_max})[0]
 
 
 def softshrink(x: Tensor, alpha: float = 0.5) -> Tensor:
+    """x − alpha where x > alpha, x + alpha where x < −alpha, else 0."""
     return apply("softshrink", (x,), {"alpha": alpha})[0]
 
 
 def hard_shrink(x: Tensor, threshold: float = 0.5) -> Tensor:
+    """x where |x| > threshold, else 0."""
     return apply("hard_shrink", (x,), {"threshold": threshold})[0]
 
 
 def thresholded_relu(x: Tensor, threshold: float = 1.0) -> Tensor:
+    """x where x > threshold, else 0."""
     return apply("thresholded_relu", (x,), {"threshold": threshold})[0]
 
 
 def stanh(x: Tensor, scale_a: float = 0.67, scale_b: float = 1.7159) -> Tensor:
+    """scale_b·tanh(scale_a·x)."""
     return apply("stanh", (x,), {"scale_a": scale_a, "scale_b": scale_b})[0]

@@ -161,10 +161,12 @@ def fill(shape: Sequence[Dim], value: float | int | bool, dtype: str = "float32"
 
 
 def zeros_like(x: Tensor) -> Tensor:
+    """0 everywhere, of the shape and dtype of x."""
     return fill(x.type.shape, 0, x.type.dtype)
 
 
 def ones_like(x: Tensor) -> Tensor:
+    """1 everywhere, of the shape and dtype of x."""
     return fill(x.type.shape, 1, x.type.dtype)
 
 

@@ -123,8 +123,10 @@ for _name, _fn, _scalar, _better in (
 
 
 def maximum(x: Operand, y: Operand, *, tie: str = "half") -> Tensor:
+    """The larger of two; NaN wins. `tie` ("half", "first", "second") says where the gradient goes at a tie."""
     return apply("maximum", unify("maximum", x, y), {"tie": tie})[0]
 
 
 def minimum(x: Operand, y: Operand, *, tie: str = "half") -> Tensor:
+    """The smaller of two; NaN wins. `tie` ("half", "first", "second") says where the gradient goes at a tie."""
     return apply("minimum", unify("minimum", x, y), {"tie": tie})[0]

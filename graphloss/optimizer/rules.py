@@ -17,6 +17,8 @@ from graphloss.regularizer import Regularizer
 class SGD(Optimizer):
     """w ← w − η·g.
 
+    Source: paddle.fluid.optimizer.SGD.
+
     Example:
         >>> import graphloss as gl
         >>> with gl.program_guard(gl.Program(), gl.Program()):
@@ -32,7 +34,11 @@ class SGD(Optimizer):
 
 
 class Momentum(Optimizer):
-    """v ← μ·v + g; w ← w − η·v, or with use_nesterov w ← w − η·(g + μ·v)."""
+    """v ← μ·v + g; w ← w − η·v, or with use_nesterov w ← w − η·(g + μ·v).
+
+    Source: Sutskever et al., On the importance of initialization and momentum in deep learning, 2013;
+    paddle.fluid.optimizer.Momentum.
+    """
 
     slots: Mapping[str, Slot] = {"velocity": Slot(0.0)}
 
@@ -57,7 +63,10 @@ class Momentum(Optimizer):
 
 
 class Adagrad(Optimizer):
-    """m ← m + g²; w ← w − η·g/(√m + ε)."""
+    """m ← m + g²; w ← w − η·g/(√m + ε).
+
+    Source: Duchi, Hazan, Singer, Adaptive subgradient methods, 2011; paddle.fluid.optimizer.Adagrad.
+    """
 
     def __init__(
         self,
@@ -79,7 +88,10 @@ class Adagrad(Optimizer):
 
 
 class DecayedAdagrad(Optimizer):
-    """m ← d·m + (1−d)·g²; w ← w − η·g/(√m + ε)."""
+    """m ← d·m + (1−d)·g²; w ← w − η·g/(√m + ε).
+
+    Source: paddle.fluid.optimizer.DecayedAdagrad.
+    """
 
     slots: Mapping[str, Slot] = {"moment": Slot(0.0)}
 
@@ -102,7 +114,10 @@ class DecayedAdagrad(Optimizer):
 
 
 class RMSProp(Optimizer):
-    """s ← ρs + (1−ρ)g²; u ← μu + η·g/√(s + ε); w ← w − u; centered: √(s − ḡ² + ε) with ḡ ← ρḡ + (1−ρ)g."""
+    """s ← ρs + (1−ρ)g²; u ← μu + η·g/√(s + ε); w ← w − u; centered: √(s − ḡ² + ε) with ḡ ← ρḡ + (1−ρ)g.
+
+    Source: paddle.fluid.optimizer.RMSProp.
+    """
 
     def __init__(
         self,
@@ -131,7 +146,10 @@ class RMSProp(Optimizer):
 
 
 class Adadelta(Optimizer):
-    """s ← ρs + (1−ρ)g²; d = g·√((u + ε)/(s + ε)); u ← ρu + (1−ρ)d²; w ← w − d. The learning rate is not used."""
+    """s ← ρs + (1−ρ)g²; d = g·√((u + ε)/(s + ε)); u ← ρu + (1−ρ)d²; w ← w − d. The learning rate is not used.
+
+    Source: Zeiler, ADADELTA: an adaptive learning rate method, 2012; paddle.fluid.optimizer.Adadelta.
+    """
 
     slots: Mapping[str, Slot] = {"squared_grad": Slot(0.0), "squared_update": Slot(0.0)}
 
@@ -159,6 +177,8 @@ class Adam(Optimizer):
     """m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; w ← w − η·√(1−β₂ᵗ)/(1−β₁ᵗ)·m/(√v + ε).
 
     ε is added to √v as it is, not to the bias-corrected one. `lazy_mode` is accepted for old programs.
+
+    Source: Kingma and Ba, Adam: a method for stochastic optimization, 2015; paddle.fluid.optimizer.Adam.
     """
 
     slots: Mapping[str, Slot] = {
@@ -198,7 +218,10 @@ class Adam(Optimizer):
 
 
 class Adamax(Optimizer):
-    """m ← β₁m + (1−β₁)g; u ← max(β₂u + ε, |g|); w ← w − η/(1−β₁ᵗ)·m/u."""
+    """m ← β₁m + (1−β₁)g; u ← max(β₂u + ε, |g|); w ← w − η/(1−β₁ᵗ)·m/u.
+
+    Source: Kingma and Ba, Adam: a method for stochastic optimization, 2015; paddle.fluid.optimizer.Adamax.
+    """
 
     slots: Mapping[str, Slot] = {
         "moment": Slot(0.0),

@@ -37,3 +37,12 @@ def test_docstring_examples(name: str) -> None:
 def test_examples_of_decorated_functions_are_found() -> None:
     found = Finder().find(importlib.import_module("graphloss.layers.loss"), "graphloss.layers.loss")
     assert any(t.name.endswith(".cross_entropy") and t.examples for t in found)
+
+
+PUBLIC = ["dygraph", "gluon.loss", "io", "layers", "losses", "metrics", "nn", "nn.functional", "ops", "optimizer"]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_what_is_public_is_documented(name: str) -> None:
+    module = importlib.import_module(f"graphloss.{name}")
+    assert [n for n in module.__all__ if callable(getattr(module, n)) and not inspect.getdoc(getattr(module, n))] == []

@@ -108,3 +108,13 @@ def test_an_array_where_a_variable_belongs(call: Callable[[object], object], arg
 def test_an_executor_of_no_place() -> None:
     with pytest.raises(ArgumentTypeError, match="an Executor runs on the CPU"):
         gl.Executor("gpu")
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32"])
+def test_lists_of_classes_are_integers(dtype: str) -> None:
+    with gl.dygraph.guard():
+        x, y = (
+            gl.dygraph.to_variable(np.array([[0.1, 0.2, 0.4, 0.8]])),
+            gl.dygraph.to_variable(np.array([[3, 0, -1, 1]], dtype)),
+        )
+        np.testing.assert_allclose(F.multilabel_margin_loss(x, y).numpy(), 0.85, rtol=1e-12)

@@ -36,7 +36,8 @@ def binary_cross_entropy(
         0-d, or for "none" an array of p's shape.
 
     Raises:
-        ShapeError, DtypeError, ArgumentTypeError, AttrError: at the call.
+        ShapeError, DtypeError, ArgumentTypeError, AttrError: at the call. ValueRangeError (in the run, with
+        `CompileOptions.check_values`): a probability or target outside [0, 1].
 
     Source:
         torch.nn.functional.binary_cross_entropy.
@@ -78,7 +79,8 @@ def binary_cross_entropy_with_logits(
         0-d, or for "none" an array of z's shape.
 
     Raises:
-        ShapeError, DtypeError, ArgumentTypeError, AttrError: at the call.
+        ShapeError, DtypeError, ArgumentTypeError, AttrError: at the call. ValueRangeError (in the run, with
+        `CompileOptions.check_values`): a target outside [0, 1].
 
     Source:
         torch.nn.functional.binary_cross_entropy_with_logits.

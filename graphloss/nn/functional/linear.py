@@ -78,8 +78,8 @@ def linear_cross_entropy(
     Args:
         input: (F,) or (N, F).
         linear_weight: (C, F), or (C, d1, …, dK, F) for logits (N, C, d1, …, dK).
-        target: class labels int64 or uint8 of the logits' shape without C, or probabilities of the logits' shape and
-            dtype.
+        target: class labels, int64, int32 or uint8, of the logits' shape without C, or probabilities of the logits'
+            shape and dtype.
         linear_bias: of linear_weight's shape without F.
         weight: (C,), of the input's dtype.
         ignore_index: label of rows that count for nothing; None is −100. Must be None with probabilities.

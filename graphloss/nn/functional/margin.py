@@ -200,8 +200,8 @@ def multilabel_margin_loss(
 
     Args:
         input: scores x, (N, C) or (C,).
-        target: int64 of x's shape. A row lists its classes from the front and the first −1 ends the list; a class
-            listed twice counts twice. An empty list costs 0.
+        target: int64 or int32 of x's shape. A row lists its classes from the front and the first −1 ends the list;
+            a class listed twice counts twice. An empty list costs 0.
         size_average, reduce, reduction: as in `mse_loss`.
 
     Returns:
@@ -227,7 +227,7 @@ def multilabel_margin_loss(
     y = checks.tensor(target, "target", where)
     require_rows(x, where)
     checks.require_same_shape(x, y, where)
-    checks.require_class_dtype(y, where, ("int64",))
+    checks.require_class_dtype(y, where)
     return reduced(multilabel.multilabel_margin(x, y), reduction)
 
 
