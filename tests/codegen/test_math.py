@@ -33,18 +33,18 @@ def _softplus(x: Array) -> Array:
 
 # function: (80-bit reference, worst ULP in float32, in float64, and the same without FMA)
 REFERENCES = {
-    "exp": (np.exp, 0.80, 0.80, 0.82, 0.82),
+    "exp": (np.exp, 0.80, 0.80, 0.79, 0.79),
     "exp2": (np.exp2, 0.96, 1.12, 1.24, 1.36),
     "expm1": (np.expm1, 1.18, 1.30, 1.18, 1.30),
     "log": (np.log, 0.78, 0.78, 0.70, 0.72),
     "log2": (np.log2, 0.95, 0.98, 1.20, 1.36),
     "log10": (np.log10, 0.89, 0.92, 1.12, 1.12),
     "log1p": (np.log1p, 0.77, 0.77, 0.72, 0.72),
-    "sigmoid": (_sigmoid, 1.65, 1.65, 1.82, 1.84),
-    "softplus": (_softplus, 1.37, 1.40, 1.62, 1.60),
-    "tanh": (np.tanh, 1.03, 1.04, 1.04, 1.04),
+    "sigmoid": (_sigmoid, 1.65, 1.65, 1.66, 1.70),
+    "softplus": (_softplus, 1.37, 1.40, 1.46, 1.48),
+    "tanh": (np.tanh, 1.03, 1.04, 1.00, 1.02),
     "sinh": (np.sinh, 1.65, 1.70, 1.65, 1.70),
-    "cosh": (np.cosh, 1.30, 1.35, 1.35, 1.40),
+    "cosh": (np.cosh, 1.30, 1.35, 1.17, 1.20),
     "asin": (np.arcsin, 2.00, 2.05, 2.00, 2.05),
     "acos": (np.arccos, 1.20, 1.20, 1.20, 1.20),
     "atan": (np.arctan, 1.95, 1.90, 1.95, 1.90),
@@ -58,7 +58,7 @@ REFERENCES = {
 
 # forms for some arguments only: those from a to b, and NaN; then as above
 PARTS = {
-    "exp_nonpositive": (np.exp, -np.inf, 0.0, 0.80, 0.80, 0.82, 0.82),
+    "exp_nonpositive": (np.exp, -np.inf, 0.0, 0.80, 0.80, 0.79, 0.79),
     "log1p_unit": (np.log1p, 0.0, 1.0, 0.82, 0.86, 0.84, 0.88),
 }
 
@@ -68,6 +68,8 @@ HARD = (
     0.0784856379032135, 0.08616691536324395, 0.09957806020975113, 0.10512244701385498, 0.1433626902710124,
     0.4106094172933107, 0.4141445755958557, 0.6341795769578095, 0.66035, 0.700261491937593, 0.7008894084095,
     0.7058168691393473, 0.7064856816472925, 1.3205294618, 1.4083143422572546,
+    0.16178032905071243, 0.2188132107257843, 0.9741192514230337, 1.1074450016021729, -1.1185700153024392,
+    7.305117607116699, 7.308440208435059, 14.249244110316143, -21.77565932870398, 26.0513916015625, -87.66992950439453,
     1.7149423553158738, 2.7115429874845796, 37.144109,
 )  # fmt: skip
 
@@ -147,7 +149,10 @@ def test_large_angles_are_reduced_exactly(function: str, dtype: str) -> None:
 
 def _wide(value: mpmath.mpf) -> np.longdouble:
     high = float(value)
-    return np.longdouble(high) + np.longdouble(float(value - high)) if np.isfinite(high) else np.longdouble(high)
+    if not np.isfinite(high):
+        return np.longdouble(high)
+    # what is left of a number near the smallest ones is itself below float64
+    return np.longdouble(high) + np.ldexp(np.longdouble(float(mp.ldexp(value - high, 200))), -200)
 
 
 def _lgamma(x: mpmath.mpf) -> mpmath.mpf:
@@ -169,14 +174,23 @@ def _reference(function: Callable[[mpmath.mpf], mpmath.mpf], x: Array) -> Array:
         return np.array([np.longdouble(np.nan) if np.isnan(v) else _wide(function(mp.mpf(float(v)))) for v in x])
 
 
+# as HARD; and in terms of the smallest normal number, where parts of a product could be subnormal
+ERF_HARD = (0.9853338003158569, 0.9917633460665282, 0.999215841293335, 0.9999417316022979, 1.057543650463433,
+            1.059262752532959)  # fmt: skip
+ERF_TINY = (1.01, 1.2847, 1.9, 30.0, 1e5)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_erf(dtype: str) -> None:
     parts = [uniform(dtype, -7, 7, 3000), uniform(dtype, -1.2, 1.2, 2000), stratified(dtype, 2)[::7]]
+    tiny = float(np.finfo(dtype).tiny)
+    parts += [around(dtype, c, 20) for c in (*ERF_HARD, *(tiny * c for c in ERF_TINY))]
     x = np.concatenate([*parts, specials(dtype)])
     want = _reference(mp.erf, x)
     want[x == 0] = x[x == 0]
     for level in LEVELS:
-        check(compiled("erf", dtype, level=level)(x), want, 1.25 if level == "sse2" else 1.0, x)
+        bounds = {"float32": (1.22, 1.02), "float64": (1.31, 0.96)}[dtype]
+        check(compiled("erf", dtype, level=level)(x), want, bounds[level == "sse2"], x)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -74,14 +74,24 @@ def halves(lanes: Lanes, dtype: str, a: ir.Value) -> tuple[ir.Value, ir.Value]:
     return high, lanes.sub(a, high)
 
 
+def upper_half(dtype: str, factor: float) -> float:
+    """A constant cut so far that its products with what `halves` returns are exact."""
+    mantissa, exponent = math.frexp(factor)
+    unit = 2.0 ** (FORMATS[dtype].mantissa // 2)
+    return math.ldexp(math.trunc(mantissa * unit) / unit, exponent)
+
+
+def exact_sum(lanes: Lanes, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """(s, r) with s + r = a + b, s the rounded sum; a is 0 or the larger one."""
+    total = lanes.add(a, b)
+    return total, lanes.sub(b, lanes.sub(total, a))
+
+
 def product_sum(lanes: Lanes, dtype: str, a: ir.Value, factor: float, b: ir.Value) -> ir.Value:
     """a·factor + b, the product not rounded before the sum, with or without FMA; b small against it."""
     if lanes.target.has_fma:
         return lanes.fma(a, lanes.const(dtype, factor), b)
-    form = FORMATS[dtype]
-    mantissa, exponent = math.frexp(factor)
-    unit = 2.0 ** (form.mantissa // 2)
-    upper = math.ldexp(math.trunc(mantissa * unit) / unit, exponent)
+    upper = upper_half(dtype, factor)
     high, low = halves(lanes, dtype, a)
     b = lanes.add(b, lanes.mul(a, lanes.const(dtype, factor - upper)))
     b = lanes.add(b, lanes.mul(low, lanes.const(dtype, upper)))

@@ -7,7 +7,7 @@ from typing import Final
 
 from llvmlite import ir
 
-from graphloss.codegen.math.common import LN2_HIGH, LN2_LOW, nearest, polynomial
+from graphloss.codegen.math.common import LN2_HIGH, LN2_LOW, exact_sum, nearest, polynomial
 from graphloss.codegen.values import FORMATS, Lanes
 
 LOG2_E: Final = 1.0 / math.log(2.0)
@@ -39,14 +39,29 @@ def _reduce(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.Value, 
 
 def _expm1_core(lanes: Lanes, dtype: str, r: ir.Value, c: ir.Value) -> ir.Value:
     """e^(r + c) - 1, with the exact r added last."""
+    return lanes.add(r, _expm1_rest(lanes, dtype, r, c))
+
+
+def _expm1_rest(lanes: Lanes, dtype: str, r: ir.Value, c: ir.Value) -> ir.Value:
+    """e^(r + c) - 1 - r."""
     t = lanes.add(r, c)
-    return lanes.add(r, lanes.fma(lanes.mul(t, t), polynomial(lanes, dtype, "expm1", t), c))
+    return lanes.fma(lanes.mul(t, t), polynomial(lanes, dtype, "expm1", t), c)
+
+
+def _exp_core(lanes: Lanes, dtype: str, r: ir.Value, c: ir.Value) -> ir.Value:
+    """e^(r + c)."""
+    one = lanes.const(dtype, 1.0)
+    if lanes.target.has_fma:
+        return lanes.add(one, _expm1_core(lanes, dtype, r, c))
+    # The small terms are rounded more often: so the sum of the large ones is exact.
+    total, rest = exact_sum(lanes, one, r)
+    return lanes.add(total, lanes.add(rest, _expm1_rest(lanes, dtype, r, c)))
 
 
 def _exp_reduced(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.Value]:
     """(n, p) with e^x = p·2^n."""
     n, r, c = _reduce(lanes, dtype, x)
-    return n, lanes.add(lanes.const(dtype, 1.0), _expm1_core(lanes, dtype, r, c))
+    return n, _exp_core(lanes, dtype, r, c)
 
 
 def exp(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
@@ -96,17 +111,26 @@ def softplus(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
     With h = ⅞·2^n it is log(1 + s) = h + h w, w = v + (1 + v) P(⅞ s) and P small everywhere: no rounding on the way is
     of the size of the result. Of x and h the larger is added last, after h w and the smaller; for x ≤ 0 it is one FMA.
     """
-    zero, one = lanes.const(dtype, 0.0), lanes.const(dtype, 1.0)
+    zero = lanes.const(dtype, 0.0)
     exponent = lanes.max(lanes.const(dtype, _EXP_RANGE[dtype][0]), lanes.neg(lanes.abs(x)))
     n, r, c = _reduce(lanes, dtype, exponent)
     v, head = _expm1_core(lanes, dtype, r, c), lanes.scale(lanes.const(dtype, _SOFTPLUS_SHARE), n)
-    p = lanes.add(one, v)
-    centered = lanes.fma(p, head, lanes.const(dtype, -_SOFTPLUS_CENTER[dtype]))
-    w = lanes.fma(p, polynomial(lanes, dtype, "softplus", centered), v)
+    w = _softplus_share(lanes, dtype, v, head)
     positive = lanes.gt(x, zero)  # not where x is NaN: there head is, too
     larger = lanes.select(positive, lanes.select(lanes.gt(x, head), x, head), zero)
     smaller = lanes.select(positive, lanes.select(lanes.lt(x, head), x, head), head)
     return lanes.add(larger, lanes.fma(head, w, smaller))
+
+
+def _softplus_share(lanes: Lanes, dtype: str, v: ir.Value, head: ir.Value) -> ir.Value:
+    """v + (1 + v) P(head (1 + v))."""
+    center = lanes.const(dtype, -_SOFTPLUS_CENTER[dtype])
+    if lanes.target.has_fma:
+        p = lanes.add(lanes.const(dtype, 1.0), v)
+        return lanes.fma(p, polynomial(lanes, dtype, "softplus", lanes.fma(p, head, center)), v)
+    # Without FMA no product with 1 + v, which would be rounded twice; head + center is exact where it matters.
+    series = polynomial(lanes, dtype, "softplus", lanes.fma(v, head, lanes.add(head, center)))
+    return lanes.add(v, lanes.fma(v, series, series))
 
 
 def tanh(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
@@ -144,8 +168,7 @@ def cosh(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
 def exp_sum(lanes: Lanes, dtype: str, high: ir.Value, low: ir.Value) -> ir.Value:
     """e^(high + low), low small against 1."""
     n, r, c = _reduce(lanes, dtype, _clamp(lanes, dtype, high, *_EXP_RANGE[dtype]))
-    p = lanes.add(lanes.const(dtype, 1.0), _expm1_core(lanes, dtype, r, lanes.add(c, low)))
-    return lanes.scale(p, n)
+    return lanes.scale(_exp_core(lanes, dtype, r, lanes.add(c, low)), n)
 
 
 def exp_negative_normal(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:

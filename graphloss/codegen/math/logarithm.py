@@ -5,7 +5,17 @@ from __future__ import annotations
 from llvmlite import ir
 
 from graphloss.codegen.math.coefficients import SPLIT
-from graphloss.codegen.math.common import INFINITY, LN2_HIGH, LN2_LOW, NAN, SQRT_HALF, halves, polynomial, product_sum
+from graphloss.codegen.math.common import (
+    INFINITY,
+    LN2_HIGH,
+    LN2_LOW,
+    NAN,
+    SQRT_HALF,
+    exact_sum,
+    halves,
+    polynomial,
+    product_sum,
+)
 from graphloss.codegen.values import FORMATS, Lanes
 
 
@@ -61,15 +71,9 @@ def _log_sum(lanes: Lanes, dtype: str, e: ir.Value, f: ir.Value, lead: ir.Value,
     # The small terms are rounded more often: so the sums of the large ones are exact until the last.
     half, product = _log_series(lanes, dtype, f, low)
     upper, lower = _parabola(lanes, dtype, f, half)
-    total, first = _exact_sum(lanes, lanes.mul(e, high), lead)
-    total, second = _exact_sum(lanes, total, upper)
+    total, first = exact_sum(lanes, lanes.mul(e, high), lead)
+    total, second = exact_sum(lanes, total, upper)
     return lanes.add(total, lanes.add(lanes.add(first, second), lanes.add(lower, product)))
-
-
-def _exact_sum(lanes: Lanes, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """(s, r) with s + r = a + b, s the rounded sum; a is 0 or the larger one."""
-    total = lanes.add(a, b)
-    return total, lanes.sub(b, lanes.sub(total, a))
 
 
 def normal_parts(lanes: Lanes, dtype: str, x: ir.Value) -> tuple[ir.Value, ir.Value]:

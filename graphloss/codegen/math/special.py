@@ -7,8 +7,17 @@ from typing import Final
 
 from llvmlite import ir
 
-from graphloss.codegen.math.coefficients import SPLIT
-from graphloss.codegen.math.common import INFINITY, NAN, polynomial, through_float64
+from graphloss.codegen.math.coefficients import COEFFICIENTS, SPLIT
+from graphloss.codegen.math.common import (
+    INFINITY,
+    NAN,
+    exact_sum,
+    halves,
+    horner,
+    polynomial,
+    through_float64,
+    upper_half,
+)
 from graphloss.codegen.math.exponential import exp_negative_normal
 from graphloss.codegen.math.logarithm import log
 from graphloss.codegen.values import Lanes
@@ -16,6 +25,7 @@ from graphloss.codegen.values import Lanes
 F64: Final = "float64"
 _ERF_END: Final = {"float32": 4.0, "float64": 6.0}  # erf is 1 from here on
 _ERF_CENTER: Final = 1.0
+_ERF_GROWN: Final = 2.0**64
 _ASYMPTOTIC: Final = 8.0  # from here on lgamma and digamma are their asymptotic series
 
 
@@ -23,10 +33,34 @@ def erf(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
     """x + x P(x²) up to 1, 1 - exp(-Q(|x|)) beyond, Q = -log erfc."""
     one = lanes.const(dtype, 1.0)
     size = lanes.abs(x)
-    near = lanes.fma(x, polynomial(lanes, dtype, "erf", lanes.mul(x, x)), x)
+    near = _erf_near(lanes, dtype, x)
     t = lanes.sub(lanes.min(lanes.const(dtype, _ERF_END[dtype]), size), lanes.const(dtype, _ERF_CENTER))
     far = lanes.sub(one, exp_negative_normal(lanes, dtype, polynomial(lanes, dtype, "erfc", t)))
     return lanes.copysign(lanes.select(lanes.lt(size, one), near, far), x)
+
+
+def _erf_near(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
+    """x + x P(x²)."""
+    z = lanes.mul(x, x)
+    if lanes.target.has_fma:
+        return lanes.fma(x, polynomial(lanes, dtype, "erf", z), x)
+    # The small terms are rounded more often: so the products and sums of the large ones are exact until the last.
+    # Towards 1 the first two terms of P are larger than their sum, `leading`.
+    constant, linear, *rest = COEFFICIENTS["erf", dtype]
+    upper = upper_half(dtype, linear)
+    slope, lower = lanes.const(dtype, upper), lanes.const(dtype, linear - upper)
+    z_high, z_low = halves(lanes, dtype, z)
+    leading = lanes.add(lanes.mul(slope, z_high), lanes.const(dtype, constant))
+    factor = lanes.fma(z, horner(lanes, dtype, z, rest), lower)
+    others = lanes.fma(z, factor, lanes.mul(slope, z_low))
+    p = lanes.add(leading, others)
+    p_high, _ = halves(lanes, dtype, p)
+    p_low = lanes.add(lanes.sub(leading, p_high), others)
+    grown = lanes.mul(x, lanes.const(dtype, _ERF_GROWN))  # so that no part of the product is subnormal
+    x_high, x_low = halves(lanes, dtype, grown)
+    total, error = exact_sum(lanes, grown, lanes.mul(x_high, p_high))
+    total = lanes.add(total, lanes.add(error, lanes.fma(x_high, p_low, lanes.mul(x_low, p))))
+    return lanes.mul(total, lanes.const(dtype, 1.0 / _ERF_GROWN))
 
 
 def lgamma(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
