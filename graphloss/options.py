@@ -5,7 +5,7 @@ Three variables exist:
 =======================  ==============================================================================
 GRAPHLOSS_CACHE_DIR      folder of the object cache; empty turns the cache off
 GRAPHLOSS_NUM_THREADS    threads that a kernel may use, until `set_num_threads` says otherwise
-GRAPHLOSS_DUMP           folder that receives each stage of each compilation as text
+GRAPHLOSS_DUMP           folder that receives each stage of a compilation as text, over those of the one before
 =======================  ==============================================================================
 """
 
@@ -41,7 +41,7 @@ class CompileOptions:
 
     Args:
         passes: run the rewriting passes; False compiles the program as it was written.
-        dump: folder for the text of each stage; None takes ``GRAPHLOSS_DUMP``.
+        dump: folder for the text of each stage, over that of the compilation before; None takes ``GRAPHLOSS_DUMP``.
         threads: threads that a kernel may use; None takes `get_num_threads` at each run.
         check_values: also check data values that have a documented range: targets of a binary cross entropy in
             [0, 1], probabilities that are data, targets of a divergence of at least 0. One outside is a

@@ -102,7 +102,7 @@ def _not_a_variable(value: object, name: str, where: str, hint: str | None) -> A
         f"{where}: {name} is not a Variable",
         expected="a Variable of a program, or a VarBase under dygraph.guard()",
         got=type(value).__name__,
-        hint=hint or "make one with gl.data, gl.layers.assign or gl.dygraph.to_variable",
+        hint=hint or "make one with gl.data, gl.layers.assign or gl.dygraph.to_variable; gl.compile takes NumPy arrays",
     )
 
 
