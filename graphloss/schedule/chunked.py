@@ -7,6 +7,7 @@ Kernels keep their chunks, and with them their partial results: how many rows ru
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
@@ -101,6 +102,7 @@ class _Partition:
 class _Finder:
     def __init__(self, steps: Sequence[Step], buffers: dict[str, Buffer], results: set[str], small: bool) -> None:
         self.readers: dict[str, set[int]] = {}  # of the whole plan, by id
+        self.writers = Counter(b for step in steps for b in writes(step))  # how many, in the whole plan
         self.steps: list[Step] = []  # keeps the ids their own
         self.walks: dict[tuple[int, Dim], Walk | None] = {}
         for step in steps:
@@ -199,17 +201,13 @@ class _Finder:
         part = _Partition([], [], [], set(), [])
         whole: set[str] = set()  # written in the region, complete only after it
         late: set[str] = set()  # written after it
-        writers: dict[str, int] = {}
-        for step in steps:
-            for b in writes(step):
-                writers[b] = writers.get(b, 0) + 1
         for step in steps:
             read = set(reads(step))
             given: tuple[set[str], Cut | None] | None = None
             if id(step) not in outside and not read & (whole | late):
                 given = self._by_rows(step, rows, part.aligned, id(step) in joined)
             if given is not None:
-                aligned = {b for b in given[0] if writers[b] == 1}
+                aligned = {b for b in given[0] if self.writers[b] == 1}
                 part.inside.append(step)
                 part.cuts.append(given[1])
                 part.aligned |= aligned

@@ -21,6 +21,7 @@ from graphloss.passes.pipelines import lower_only
 from graphloss.runtime.compile import compile_graph
 from graphloss.runtime.compiled import Compiled
 from graphloss.schedule import row_walks, rows, stages
+from graphloss.schedule.chunked import writes
 
 Array = npt.NDArray[Any]
 N, C, D = 11, 40, 4  # wide enough for kernels whose chunks are single rows
@@ -131,3 +132,30 @@ def test_what_other_parts_of_a_row_still_need(of_row: bool) -> None:
     assert len(region.slots) < len(region.local), "some memory is used twice"
     for got, name in zip(unit.run([feeds[n] for n in unit.inputs]), plain.fetches, strict=True):
         np.testing.assert_allclose(got, want[name], rtol=1e-9, atol=1e-11)
+
+
+def test_what_a_step_ahead_of_two_regions_has_written_in_part() -> None:
+    """Half of a value is written ahead of the first region, half in the second one: it exists whole."""
+    main = Program()
+    with program_guard(main):
+        x, v, u = data("x", [None, D], "float64"), data("v", [D, C], "float64"), data("u", [C, D], "float64")
+        scores = data("s", [None, C], "float64")
+        total = ops.reduce_sum(ops.tanh(ops.matmul(x, v)))
+        second = ops.matmul(x * total, v)
+        both = ops.concat([ops.slice_axes(scores, [1], [0], [20]), ops.slice_axes(second, [1], [20], [C])], 1)
+        out = ops.matmul(ops.softmax(both, 1), u)
+    graph = main.snapshot([out.name])  # type: ignore[attr-defined]
+    rng = np.random.default_rng(6)
+    shapes = {"x": (N, D), "v": (D, C), "u": (C, D), "s": (N, C)}
+    feeds: dict[str, Array] = {n: rng.normal(size=s) for n, s in shapes.items()}
+    plain = lower_only(graph)
+    want = evaluate(plain, {n: feeds[n] for n in plain.feeds})[plain.fetches[0]]
+    options = CompileOptions(row_chunk=1, cache=False, threads=1)
+    unit = Compiled(compile_graph(graph, options), options)
+    assert len(unit.code.plan.regions) == 2
+    for region in unit.code.plan.regions:
+        inside = unit.code.plan.steps[region.begin : region.end]
+        elsewhere = [s for s in unit.code.plan.steps if not any(s is t for t in inside)]
+        assert not any(set(writes(s)) & set(region.local) for s in elsewhere)
+    (got,) = unit.run([feeds[n] for n in unit.inputs])
+    np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-11)
