@@ -43,7 +43,10 @@ def _erf_near(lanes: Lanes, dtype: str, x: ir.Value) -> ir.Value:
     """x + x P(x²)."""
     z = lanes.mul(x, x)
     if lanes.target.has_fma:
-        return lanes.fma(x, polynomial(lanes, dtype, "erf", z), x)
+        first, second, *others = COEFFICIENTS["erf", dtype]
+        lead = lanes.fma(z, lanes.const(dtype, second), lanes.const(dtype, first))
+        q = lanes.fma(lanes.mul(z, z), horner(lanes, dtype, z, others), lead)
+        return lanes.fma(x, q, x)
     # The small terms are rounded more often: so the products and sums of the large ones are exact until the last.
     # Towards 1 the first two terms of P are larger than their sum, `leading`.
     constant, linear, *rest = COEFFICIENTS["erf", dtype]
