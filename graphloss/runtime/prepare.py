@@ -107,7 +107,7 @@ def _array(name: str, value: object) -> npt.NDArray[Any]:
         what, hint = f"the value of {name!r} has a mask, which would be lost", "feed value.filled(...)"
         raise FeedError(what, "an array without a mask", "MaskedArray", hint=hint, variable=name)
     if not (isinstance(value, (np.ndarray, np.generic)) or hasattr(value, "__array__")):
-        what, hint = f"the value of {name!r} is no array", "np.asarray(value) makes one"
+        what, hint = f"the value of {name!r} is no array", "np.asarray(value, dtype) makes one"
         raise UnsupportedError(what, "a NumPy array or a number", type(value).__name__, hint=hint, variable=name)
     if isinstance(value, LoDTensor) and value.lod():
         what, hint = f"the value of {name!r} has sequences, which its variable has not", "declare it with lod_level"

@@ -115,7 +115,7 @@ REFUSED: dict[str, tuple[dict[str, object], type[GraphlossError], str]] = {
         "  expected a NumPy array or a number, got list\n"
         f"  op: {LABELS}\n"
         "  at: {labels}\n"
-        "  hint: np.asarray(value) makes one",
+        "  hint: np.asarray(value, dtype) makes one",
     ),
     "None": (
         {"labels": None},
@@ -124,7 +124,7 @@ REFUSED: dict[str, tuple[dict[str, object], type[GraphlossError], str]] = {
         "  expected a NumPy array or a number, got NoneType\n"
         f"  op: {LABELS}\n"
         "  at: {labels}\n"
-        "  hint: np.asarray(value) makes one",
+        "  hint: np.asarray(value, dtype) makes one",
     ),
     "objects": (
         {"labels": np.array([[None]] * 8)},
