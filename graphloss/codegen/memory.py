@@ -81,10 +81,19 @@ class LaneMemory(LaneArithmetic):
             self._when(mask, lambda: self.store(pointer, value, dtype), None)
             return
         stored = self._to_memory(value, dtype)
+        if isinstance(stored.type.element, ir.IntType):
+            mask = self._unknown(mask)
         self.intrinsic(
             f"llvm.masked.store.{mangled(stored.type)}.p0", ir.VoidType(),
             stored, pointer, ir.Constant(_I32, self._align(dtype)), mask,
         )  # fmt: skip
+
+    def _unknown(self, mask: ir.Value) -> ir.Value:
+        """The mask, which LLVM does not know: a truncated lane that is known to be the only one it would store in the
+        width from before the truncation, beyond the end."""
+        bits = self.builder.zext(self.builder.bitcast(mask, ir.IntType(self.width)), _I64)
+        hidden = self.builder.asm(ir.FunctionType(_I64, [_I64]), "", "=r,0", [bits], False)
+        return self.builder.bitcast(self.builder.trunc(hidden, ir.IntType(self.width)), mask.type)
 
     def _addresses(self, base: ir.Value, index: ir.Value, dtype: str) -> ir.Value:
         # llvmlite's gep cannot type a vector of addresses, so they are computed as integers (index is signed).
