@@ -51,6 +51,11 @@ def _softmax(x: Sequence[Tensor], out: Tensor, c: Tensor, a: Attrs) -> Tensor:
     return c - out * ops.reduce_sum(c, a["axis"], True)
 
 
+def _power(x: Sequence[Tensor], out: Tensor, g: Tensor, a: Attrs) -> Tensor:
+    # the power may overflow where what follows is saturated: 0·inf
+    return ops.where(g == 0.0, 0.0, g * x[1] * out)
+
+
 # For each operand, from the cotangent of the result to that by the logarithm of the operand; None where nothing is
 # divided by it.
 START: Final[Mapping[str, tuple[Rule | None, ...]]] = {
@@ -58,7 +63,7 @@ START: Final[Mapping[str, tuple[Rule | None, ...]]] = {
     "clamped_log": (lambda x, out, g, a: g,),
     "xlogy": (None, lambda x, out, g, a: g * x[0]),
     "div": (None, lambda x, out, g, a: -(g * out)),
-    "pow": (lambda x, out, g, a: g * x[1] * out, None),
+    "pow": (_power, None),
     "sqrt": (lambda x, out, g, a: 0.5 * (g * out),),
 }
 
