@@ -131,8 +131,8 @@ class Grouping:
         if home.frame is not None:
             return atoms in (home.frame.outer, home.frame.atoms)
         around = self._domain(home)
-        if not atoms < around or not self._reads(g):
-            return False
+        if not atoms < around or not self._reads(g) or (self.s.split and len(around - atoms) > 1):
+            return False  # what is stored later may not walk several atoms as one row
         frame = Frame(atoms, around - atoms)
         values = self._below(home) + self._below(g)
         accesses = [self.s.lowered.atoms.strides(x.strides) for x in (*home.roots, *g.roots)]

@@ -211,9 +211,11 @@ class Lowering(Views):
             if not self.align(index, ref, shape, out.shape):
                 ref = self.reread(ref, shape)
                 if not self.align(index, ref, shape, out.shape):
-                    raise UnsupportedError(
-                        f"{op.type}: operand {name} has no common loop with the others", where=op.loc
-                    )
+                    ref = self.read(self.materialise(ref, shape), shape)
+                    if not self.align(index, ref, shape, out.shape):
+                        raise UnsupportedError(
+                            f"{op.type}: operand {name} has no common loop with the others", where=op.loc
+                        )
             operands.append(ref.value)
         final = tuple(
             x if x is not None else (() if n == 1 else (self.atoms.new(n),))
