@@ -54,13 +54,14 @@ def test_a_view_beside_softmax_and_label(shape: tuple[int, int], axis: int, what
     for options in (gl.CompileOptions(), gl.CompileOptions(passes=False)):
         main = gl.Program()
         with gl.program_guard(main):
-            feeds = [gl.data("x", [None, 4], "float64"), gl.data("v", [4, 24], "float64"), gl.data("y", [None], "int64")]
+            feeds = [gl.data("x", [None, 4], "float64"), gl.data("v", [4, 24], "float64")]
+            label = gl.data("y", [None], "int64")
             z = ops.matmul(feeds[0], feeds[1])
             z = ops.maximum(z, 0.1 * ops.cumsum(z, 1))
             parts = less(z, shape, axis, what)
-            loss = -ops.reduce_sum(ops.pick(ops.log_softmax(parts + z, 1), feeds[2]))
+            loss = -ops.reduce_sum(ops.pick(ops.log_softmax(parts + z, 1), label))
             whole = ops.matmul(parts + z, ops.transpose(feeds[1], (1, 0)))
-            fetches = [parts, loss, *gl.gradients([loss], feeds[:2]), whole]
+            fetches = [parts, loss, *gl.gradients([loss], feeds), whole]
         results.append(gl.Executor(options=options).run(main, feed={"x": x, "v": v, "y": y}, fetch_list=fetches))
     z = x @ v
     z = np.maximum(z, 0.1 * np.cumsum(z, axis=1))
