@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -15,7 +16,7 @@ from graphloss.ir.tensor import Tensor, cast
 NeedClip: TypeAlias = Callable[[Tensor], bool]
 
 
-class GradientClip:
+class GradientClip(ABC):
     """Base: `__call__` gives the clipped gradients, in their order.
 
     Args:
@@ -31,8 +32,9 @@ class GradientClip:
         """Whether the gradient of `parameter` is clipped."""
         return self.need_clip is None or bool(self.need_clip(parameter))
 
+    @abstractmethod
     def __call__(self, grads: Sequence[Tensor]) -> list[Tensor]:
-        raise NotImplementedError
+        """The gradients, in their order, each clipped where its parameter `applies`."""
 
 
 class GradientClipByValue(GradientClip):

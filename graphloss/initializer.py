@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-class Initializer:
+class Initializer(ABC):
     """Base: `value` gives the first value of a parameter, in the current mode."""
 
+    @abstractmethod
     def value(self, shape: Sequence[int], dtype: str) -> Tensor:
         """A tensor of this shape and dtype."""
-        raise NotImplementedError
 
     def __call__(self, var: Variable, block: Block) -> None:
         """Appends what gives `var` its first value to `block`."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from graphloss import ops
 from graphloss.ir.tensor import Tensor
 
 
-class Regularizer:
+class Regularizer(ABC):
     """Base: `__call__` gives the regularised gradient of a parameter."""
 
     def __init__(self, regularization_coeff: float = 0.0) -> None:
         self.coefficient = float(regularization_coeff)
 
+    @abstractmethod
     def __call__(self, parameter: Tensor, grad: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The gradient with that of the penalty."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.coefficient})"

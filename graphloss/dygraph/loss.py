@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from graphloss import ops
 from graphloss.dygraph.layer import Layer
 from graphloss.errors import ShapeError
@@ -14,7 +16,7 @@ from graphloss.losses.reduction import check_reduction, reduced, reduced_rows
 __all__ = ["BCELoss", "CrossEntropyLoss", "L1Loss", "MSELoss", "NLLLoss"]
 
 
-class _Loss(Layer):
+class _Loss(Layer, ABC):
     def __init__(self, reduction: str) -> None:
         super().__init__()
         self.reduction = reduction
@@ -27,8 +29,9 @@ class _Loss(Layer):
         where = type(self).__name__
         return as_vector(self._loss(checks.tensor(input, "input", where), checks.tensor(label, "label", where)))
 
+    @abstractmethod
     def _loss(self, input: Tensor, label: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The loss of each element, or of all as `reduction` says."""
 
 
 class MSELoss(_Loss):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -48,7 +49,7 @@ class Step:
     state: State = field(default_factory=dict)
 
 
-class Optimizer:
+class Optimizer(ABC):
     """Base of optimisers.
 
     Args:
@@ -91,9 +92,9 @@ class Optimizer:
         self._rates: dict[int, tuple[Program, Variable]] = {}
         self._kept: dict[str, dict[str, Array]] = {}  # eager: parameter -> slot -> value
 
+    @abstractmethod
     def step(self, parameter: Tensor, grad: Tensor, rate: Tensor, state: Mapping[str, Tensor]) -> Step:
         """The rule, in ops: new values of a parameter and of its slots."""
-        raise NotImplementedError
 
     # -- programs -------------------------------------------------------------------------------------------------
 
