@@ -12,8 +12,6 @@ from graphloss.codegen.table import Table
 from graphloss.schedule.kernel import Kernel
 from graphloss.schedule.nest import Native
 
-__all__ = ["alike"]
-
 
 def alike(kernels: Iterable[Native]) -> dict[str, tuple[str, Table]]:
     """kernel -> the first one of its code, and its own table in the layout which that code takes; those with a code of

@@ -13,11 +13,11 @@ from graphloss.codegen.elements import column_dtype, unroll_of, vectors
 from graphloss.codegen.flow import i64
 from graphloss.codegen.frame import Frame, Index, Place, Ramp, Scalar, Value, Values
 from graphloss.codegen.nodes import evaluate
-from graphloss.codegen.plan import Pass, Plan, operands
+from graphloss.codegen.plan import Pass, Plan
 from graphloss.codegen.prefetch import access_dtype, streams
 from graphloss.codegen.reduce import Accumulator, better, combine, fold, neutral
 from graphloss.ir.dims import Dim
-from graphloss.schedule.kernel import Column, Total
+from graphloss.schedule.kernel import Column, Total, operands
 
 POSITIONS: Final = 256  # inner positions of one scratch tile: their values stay in the first-level cache
 

@@ -48,9 +48,9 @@ def narrow(lanes: LaneArithmetic, value: ir.Value, dtype: str) -> ir.Value:
     if dtype == "float16" and lanes.target.has_half:
         return builder.bitcast(builder.fptrunc(value, _half(lanes)), i16)
     bits = lanes.bitcast(value, "int32")
-    number = dtype == "float16"
-    found = _to_float16(lanes, bits) if number else _rounded(lanes, bits, 16)
-    quiet = lanes.or_(lanes.lshr(bits, 16), lanes.const("int32", 0x7E00 if number else 0x40))
+    is_float16 = dtype == "float16"
+    found = _to_float16(lanes, bits) if is_float16 else _rounded(lanes, bits, 16)
+    quiet = lanes.or_(lanes.lshr(bits, 16), lanes.const("int32", 0x7E00 if is_float16 else 0x40))
     return builder.trunc(lanes.select(lanes.isnan(value), quiet, found), i16)
 
 

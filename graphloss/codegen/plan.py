@@ -10,8 +10,6 @@ from graphloss.ir.scalar import EXPENSIVE, FUNCTIONS
 from graphloss.schedule.kernel import (
     Action,
     Apply,
-    Check,
-    CheckInterval,
     Column,
     IndexedLoad,
     Keep,
@@ -21,20 +19,10 @@ from graphloss.schedule.kernel import (
     RowReduce,
     Store,
     Total,
+    operands,
 )
 
 INLINE_LIMIT: Final = 40  # long functions of one kernel; losses have fewer than a dozen
-
-
-def operands(action: Action) -> tuple[int, ...]:
-    """The nodes whose values an action reads."""
-    if isinstance(action, Apply):
-        return action.args
-    if isinstance(action, (IndexedLoad, Check)):
-        return (action.index,)
-    if isinstance(action, (CheckInterval, RowReduce, Total, Column, Store, Keep)):
-        return (action.arg,)
-    return ()
 
 
 @dataclass(slots=True)

@@ -17,7 +17,8 @@ each of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TypeAlias
 
@@ -225,6 +226,29 @@ Action: TypeAlias = (
     | Store
     | Keep
 )
+
+
+def operands(action: Action) -> tuple[int, ...]:
+    """The nodes whose values an action reads."""
+    if isinstance(action, Apply):
+        return action.args
+    if isinstance(action, (IndexedLoad, Check)):
+        return (action.index,)
+    if isinstance(action, (CheckInterval, RowReduce, Total, Column, Store, Keep)):
+        return (action.arg,)
+    return ()
+
+
+def renumbered(action: Action, new: Mapping[int, int]) -> Action:
+    """The action where the nodes that it reads have other positions."""
+    if all(new[a] == a for a in operands(action)):
+        return action
+    if isinstance(action, Apply):
+        return replace(action, args=tuple(new[a] for a in action.args))
+    if isinstance(action, (IndexedLoad, Check)):
+        return replace(action, index=new[action.index])
+    assert isinstance(action, (CheckInterval, RowReduce, Total, Column, Store, Keep))
+    return replace(action, arg=new[action.arg])
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from graphloss.ir.dims import Dim
 from graphloss.ir.loop_text import print_nest
 from graphloss.schedule.kernel import (
     Access,
-    Action,
     Apply,
     Buffer,
     Check,
@@ -29,6 +28,7 @@ from graphloss.schedule.kernel import (
     RowReduce,
     Store,
     Total,
+    operands,
 )
 from graphloss.schedule.nest import Native, NestKernel
 
@@ -78,8 +78,8 @@ class _Text:
         if len(kernel.outer) > len(_OUTER):
             outer = tuple(f"n{i}" for i in range(len(kernel.outer)))
         self.axes = (*outer, *(("c",) if kernel.row is not None else ()), *(("s",) if kernel.inner is not None else ()))
-        self.uses = Counter(o for n in kernel.nodes for o in _operands(n.action))
-        self.users = {o: p for p, n in enumerate(kernel.nodes) for o in _operands(n.action)}
+        self.uses = Counter(o for n in kernel.nodes for o in operands(n.action))
+        self.users = {o: p for p, n in enumerate(kernel.nodes) for o in operands(n.action)}
         self.names: dict[int, str] = {}
         self.lines: list[str] = []
         self.depth = 1
@@ -214,14 +214,6 @@ class _Text:
         shape = self.shapes.get(access.buffer, ())
         subscripts = _subscripts(terms, shape) if access.offset == 0 else None
         return f"{access.buffer}[{_sum(terms, access.offset) if subscripts is None else ', '.join(subscripts)}]"
-
-
-def _operands(action: Action) -> tuple[int, ...]:
-    if isinstance(action, Apply):
-        return action.args
-    if isinstance(action, (IndexedLoad, Check)):
-        return (action.index,)
-    return (action.arg,) if isinstance(action, (CheckInterval, RowReduce, Total, Column, Store, Keep)) else ()
 
 
 def _subscripts(terms: list[tuple[Dim, str]], shape: tuple[Dim, ...]) -> list[str] | None:

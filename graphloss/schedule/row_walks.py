@@ -35,6 +35,8 @@ from graphloss.schedule.kernel import (
     Store,
     Tile,
     Total,
+    operands,
+    renumbered,
 )
 from graphloss.schedule.rows import rows_per_chunk
 
@@ -169,7 +171,7 @@ def _first(kernel: Kernel, parts: list[Buffer]) -> Kernel | None:
                 return None
             nodes.append(Node(Column(part.dtype, "sum", arg, Access(part.name, 0, (0, 0))), Level.ELEMENT, (0,)))
         elif i in needed:
-            action = _renumbered(action, new)
+            action = renumbered(action, new)
             level = _level(action, nodes)
             if isinstance(action, Total) and level is not Level.ELEMENT:
                 return None
@@ -187,7 +189,7 @@ def _level(action: Action, nodes: list[Node]) -> Level:
     if isinstance(action, Iota):
         return Level.ELEMENT if action.axis == 1 else Level.ROW
     least = Level.ELEMENT if isinstance(action, Store) else Level.SCALAR
-    return max((least, *(nodes[a].level for a in _operands(action))))
+    return max((least, *(nodes[a].level for a in operands(action))))
 
 
 def _last(kernel: Kernel, parts: list[Buffer]) -> Kernel | None:
@@ -207,7 +209,7 @@ def _last(kernel: Kernel, parts: list[Buffer]) -> Kernel | None:
         elif i in needed:
             if node.level is Level.ELEMENT:
                 return None
-            nodes.append(replace(node, action=_renumbered(action, new)))
+            nodes.append(replace(node, action=renumbered(action, new)))
         else:
             continue
         new[i] = len(nodes) - 1
@@ -233,18 +235,8 @@ def _needed(kernel: Kernel, roots: list[int]) -> set[int]:
         i = left.pop()
         if i not in needed and not isinstance(kernel.nodes[i].action, RowReduce):
             needed.add(i)
-            left += _operands(kernel.nodes[i].action)
+            left += operands(kernel.nodes[i].action)
     return needed
-
-
-def _operands(action: Action) -> tuple[int, ...]:
-    return action.args if isinstance(action, Apply) else (action.arg,) if isinstance(action, (Store, Total)) else ()
-
-
-def _renumbered(action: Action, new: Mapping[int, int]) -> Action:
-    if isinstance(action, Apply):
-        return replace(action, args=tuple(new[a] for a in action.args))
-    return replace(action, arg=new[action.arg]) if isinstance(action, (Store, Total)) else action
 
 
 def _used(kernel: Kernel, nodes: list[Node]) -> tuple[Buffer, ...]:

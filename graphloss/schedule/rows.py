@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from graphloss.errors import UnsupportedError
 from graphloss.ir import dims as d
@@ -33,6 +33,8 @@ from graphloss.schedule.kernel import (
     Store,
     Tile,
     Total,
+    operands,
+    renumbered,
 )
 from graphloss.schedule.layout import Layout
 from graphloss.schedule.stages import Staged
@@ -313,7 +315,7 @@ class KernelBuilder:
                         at = {min(at)}
             else:
                 continue
-            for a in _args(node.action):
+            for a in operands(node.action):
                 if self.nodes[a].level == Level.ELEMENT:
                     wanted.setdefault(a, set()).update(at)
         self._rebuild(wanted, kept)
@@ -338,7 +340,7 @@ class KernelBuilder:
         for n in self.nodes:
             own = FUNCTIONS[n.action.fn].cost if isinstance(n.action, Apply) and n.level == Level.ELEMENT else 0
             cost.append(
-                min(EXPENSIVE, own + sum(cost[a] for a in _args(n.action) if self.nodes[a].level == Level.ELEMENT))
+                min(EXPENSIVE, own + sum(cost[a] for a in operands(n.action) if self.nodes[a].level == Level.ELEMENT))
             )
         return cost
 
@@ -351,7 +353,7 @@ class KernelBuilder:
                 if not wanted[i]:
                     continue
                 at = tuple(sorted(wanted[i]))
-            action = _renumbered(node.action, new)
+            action = renumbered(node.action, new)
             if i in kept:
                 nodes.append(Node(action, node.level, at[:1]))
                 action = Keep(action.dtype, len(nodes) - 1, kept[i])
@@ -369,18 +371,6 @@ def rows_per_chunk(per_row: Dim, multiple: int = 16) -> Dim:
     return rows if multiple == 1 else d.maximum(d.mul(d.floordiv(rows, multiple), multiple), 1)
 
 
-def _renumbered(action: Action, new: dict[int, int]) -> Action:
-    if all(new[a] == a for a in _args(action)):
-        return action
-    if isinstance(action, Apply):
-        return replace(action, args=tuple(new[a] for a in action.args))
-    if isinstance(action, (IndexedLoad, Check)):
-        return replace(action, index=new[action.index])
-    if isinstance(action, (CheckInterval, RowReduce, Total, Column, Store)):
-        return replace(action, arg=new[action.arg])
-    return action
-
-
 def _partial_dtype(v: Reduction) -> str:
     if v.kind in ("sum", "prod"):
         return "float64" if v.dtype in ("float32", "float64") else "int64"
@@ -389,13 +379,3 @@ def _partial_dtype(v: Reduction) -> str:
 
 def _is_sink(action: Action) -> bool:
     return isinstance(action, (RowReduce, Total, Column, Store))
-
-
-def _args(action: Action) -> tuple[int, ...]:
-    if isinstance(action, Apply):
-        return action.args
-    if isinstance(action, (IndexedLoad, Check)):
-        return (action.index,)
-    if isinstance(action, (CheckInterval, RowReduce, Total, Column, Store)):
-        return (action.arg,)
-    return ()
