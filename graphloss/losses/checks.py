@@ -1,4 +1,4 @@
-"""What the dialects check of their arguments before they build anything."""
+"""What public losses do first: arguments are checked; errors name the call, its arguments and the user's line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def located(fn: Callable[P, R], name: str | None = None) -> Callable[P, R]:
         except LabelError as error:
             argument = _label_argument(fn, args, kwargs)
             if argument is not None:  # eager mode knows the op's name of it only
-                error.what = re.sub(r"\bindex(?=\[| =)", argument, error.what, count=1)
+                error.what = _renamed(error.what, "index", argument)
             error.with_op(name or fn.__name__, user_location())
             raise
         except GraphlossError as error:
@@ -77,9 +77,14 @@ def calling(**operands: str) -> Iterator[None]:
     except LabelError as error:
         name = operands.get(error.variable or "")
         if name is not None:
-            error.what = re.sub(rf"\b{error.variable}(?=\[| =)", name, error.what, count=1)
+            error.what = _renamed(error.what, str(error.variable), name)
             error.variable = name
         raise
+
+
+def _renamed(what: str, old: str, new: str) -> str:
+    """What went wrong, with another name of the operand that it is about."""
+    return re.sub(rf"\b{old}(?=\[| =)", new, what, count=1)
 
 
 def _label_argument(fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> str | None:
@@ -119,7 +124,10 @@ def may_be_equal(a: Dim, b: Dim) -> bool:
 
 
 def same_shape(x: Tensor, y: Tensor) -> bool:
-    a, b = x.type.shape, y.type.shape
+    return _same_dims(x.type.shape, y.type.shape)
+
+
+def _same_dims(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> bool:
     return len(a) == len(b) and all(may_be_equal(m, n) for m, n in zip(a, b, strict=True))
 
 
@@ -153,7 +161,7 @@ def require_labels_of(x: Tensor, label: Tensor, axis: int, where: str) -> None:
     """The shape of `label` must be that of `x` without `axis`."""
     want = tuple(d for a, d in enumerate(x.type.shape) if a != axis % x.type.rank)
     got = label.type.shape
-    if len(want) != len(got) or not all(may_be_equal(m, n) for m, n in zip(want, got, strict=True)):
+    if not _same_dims(want, got):
         hint = None
         if len(got) == len(want) + 1 and got[-1] == 1:
             hint = "labels have one dimension less than the input: squeeze the last one"
