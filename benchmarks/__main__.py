@@ -1,4 +1,4 @@
-"""All benchmarks, each in a process of its own: ``python -m benchmarks``."""
+"""Losses, compile time and calls, each in a process of its own: ``python -m benchmarks``."""
 
 from __future__ import annotations
 

@@ -11,14 +11,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from benchmarks.measure import in_turn, medians, one_thread, parser, seconds_of, shown, table, verdict, write_json
-
-one_thread()
-
-from benchmarks import compiled  # noqa: E402
-from benchmarks.cases import Case, check  # noqa: E402
-from benchmarks.peers import numpy_arrays  # noqa: E402
-from benchmarks.peers.worker import workers  # noqa: E402
+from benchmarks import compiled
+from benchmarks.cases import Case, check
+from benchmarks.measure import in_turn, medians, parser, seconds_of, shown, table, verdict, write_json
+from benchmarks.peers import numpy_arrays
+from benchmarks.peers.worker import workers
 
 CASE = Case("cross entropy (32, 10)", "cross_entropy", (32, 10))
 LIMIT = 10e-6

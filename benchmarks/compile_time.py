@@ -19,7 +19,7 @@ import tempfile
 import time
 from statistics import median
 
-from benchmarks.measure import one_thread, parser, shown, table, verdict, write_json
+from benchmarks.measure import parser, shown, table, verdict, write_json
 
 QUESTIONS = (
     ("import graphloss, NumPy included", "import", 0.3),
@@ -74,7 +74,6 @@ def main() -> None:
     options.add_argument("--times", type=int, default=9, help="fresh processes")
     options.add_argument("--child", action="store_true", help="be one of them")
     arguments = options.parse_args()
-    one_thread()
     if arguments.child:
         child()
         return

@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from benchmarks.measure import in_turn, medians, one_thread, parser, seconds_of, shown, table, verdict, write_json
+import numpy as np
+import torch
 
-one_thread()
-
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-
-import graphloss as gl  # noqa: E402
+import graphloss as gl
+from benchmarks.measure import in_turn, medians, parser, seconds_of, shown, table, verdict, write_json
 
 Array = Any
 NEEDED = 6.0

@@ -18,14 +18,11 @@ from itertools import count, pairwise
 from statistics import median
 from typing import Any
 
-from benchmarks.measure import in_turn, medians, one_thread, parser, seconds_of, shown, table, verdict, write_json
+import numpy as np
+import numpy.typing as npt
 
-one_thread()
-
-import numpy as np  # noqa: E402
-import numpy.typing as npt  # noqa: E402
-
-import graphloss as gl  # noqa: E402
+import graphloss as gl
+from benchmarks.measure import in_turn, medians, parser, seconds_of, shown, table, verdict, write_json
 
 Array = npt.NDArray[Any]
 # How many times a step may cost at ten times the classes.

@@ -19,12 +19,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import in_turn, medians, one_thread, parser, shown, table, verdict, write_json
+import numpy as np
+import numpy.typing as npt
 
-one_thread()
-
-import numpy as np  # noqa: E402
-import numpy.typing as npt  # noqa: E402
+from benchmarks.measure import in_turn, medians, parser, shown, table, verdict, write_json
 
 Array = npt.NDArray[Any]
 FEATURES, CLASSES = 2048, 50257

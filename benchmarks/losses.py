@@ -20,16 +20,13 @@ from collections.abc import Callable
 from functools import partial
 from os import environ
 
-from benchmarks.measure import in_turn, medians, one_thread, parser, seconds_of, shown, table, verdict, write_json
+import numpy as np
 
-one_thread()
-
-import numpy as np  # noqa: E402
-
-from benchmarks import compiled  # noqa: E402
-from benchmarks.cases import CASES, Case, check  # noqa: E402
-from benchmarks.peers import numpy_arrays  # noqa: E402
-from benchmarks.peers.worker import ONE, Worker, workers  # noqa: E402
+from benchmarks import compiled
+from benchmarks.cases import CASES, Case, check
+from benchmarks.measure import in_turn, medians, parser, seconds_of, shown, table, verdict, write_json
+from benchmarks.peers import numpy_arrays
+from benchmarks.peers.worker import ONE, Worker, workers
 
 SHORT = {"PyTorch, pages kept": "pages kept", "numba, buffer given": "given"}
 EAGER = ("PyTorch", "PyTorch, pages kept")

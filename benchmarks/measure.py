@@ -12,12 +12,6 @@ from pathlib import Path
 from statistics import median
 
 
-def one_thread() -> None:
-    """One thread for every library that reads its environment when it is loaded: call it before importing them."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GRAPHLOSS_NUM_THREADS"):
-        os.environ[name] = "1"
-
-
 def seconds_of(
     call: Callable[[], object], at_least: float = 2e-3, clock: Callable[[], float] = time.perf_counter
 ) -> float:

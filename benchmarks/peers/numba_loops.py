@@ -9,22 +9,20 @@ reads what it writes, which would keep LLVM from making vectors; and the prefere
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
+from numba import config, njit
 
 from benchmarks.formulas import ALPHA, SMOOTH, TEMPERATURE
 from benchmarks.peers.numpy_arrays import Array, Asked, Result
 
 FEATURES = llvm.get_host_cpu_features()
 if FEATURES.get("avx512f"):
-    os.environ["NUMBA_CPU_NAME"] = llvm.get_host_cpu_name()
-    os.environ["NUMBA_CPU_FEATURES"] = FEATURES.flatten() + ",-prefer-256-bit"
-
-from numba import njit  # noqa: E402
+    config.CPU_NAME = llvm.get_host_cpu_name()
+    config.CPU_FEATURES = FEATURES.flatten() + ",-prefer-256-bit"
 
 F = np.float32
 # without the check of a division by 0, which no loop of vectors survives

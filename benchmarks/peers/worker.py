@@ -17,11 +17,8 @@ from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 
-from benchmarks.measure import one_thread, seconds_of
-
-one_thread()
-
-from benchmarks.cases import Case, check  # noqa: E402
+from benchmarks.cases import Case, check
+from benchmarks.measure import seconds_of
 
 KEEP_PAGES = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 ONE = 1.1  # seconds of the processor per second of the clock that are still one thread
