@@ -12,6 +12,7 @@ changes less.
 from __future__ import annotations
 
 import gc
+import json
 import os
 import subprocess
 import sys
@@ -48,7 +49,7 @@ def child() -> None:
         explanation = gl.explain(main, [loss, gradient])
         taken.append(_since(start))
         stages.append(explanation.code.seconds)
-    print(taken, stages, sep="\n")
+    print(json.dumps([taken, stages]))
 
 
 def _now() -> tuple[float, float]:
@@ -65,7 +66,7 @@ def asked(folder: str, byte_code: str) -> tuple[list[tuple[float, float]], list[
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-m", "benchmarks.compile_time", "--child"]
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    taken, stages = (eval(line) for line in done.stdout.splitlines())
+    taken, stages = json.loads(done.stdout)
     return taken, stages
 
 
